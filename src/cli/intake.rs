@@ -1,0 +1,228 @@
+//! `ingest messages` and `batch list | rejects | retry`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::output::{count, table};
+use super::{Failure, Session, exit};
+use crate::desk::DeskError;
+use crate::desk::intake::{self, Input, Reading};
+use crate::ingest::records::Format;
+use crate::ingest::source::Source;
+use crate::store::batches::{self, BatchRow, Ingested, LineRow};
+
+#[derive(Debug, Subcommand)]
+pub enum Ingest {
+    /// Messages that were sent: each file becomes one batch
+    Messages {
+        /// CSV or NDJSON, plain or gzip; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// csv or ndjson; else by the file's name or its first byte
+        #[arg(long)]
+        format: Option<String>,
+        /// Whose columns they are: generic, aliyun, aliyun_intl, twilio, vonage, aws
+        #[arg(long, default_value = "generic")]
+        source: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Batch {
+    /// All batches
+    List,
+    /// Lines of a batch that were rejected, in conflict, or known already
+    Rejects { batch: i64 },
+    /// Judge the rejected lines of a batch again
+    Retry { batch: i64 },
+}
+
+pub async fn ingest(session: &Session, command: Ingest) -> Result<ExitCode, Failure> {
+    let Ingest::Messages { files, format, source } = command;
+    let usage = |error: crate::ingest::IngestError| Failure::usage(error.to_string());
+    let format = format.as_deref().map(Format::parse).transpose().map_err(usage)?;
+    let source = Source::parse(&source).map_err(usage)?;
+    source.message_names().map_err(usage)?;
+    let config = session.config()?;
+    let db = session.open(&config).await?;
+    let reading = Reading { source, format, as_of: session.now() };
+    let progress = session.progress();
+    let mut worst = 0;
+    for file in files {
+        let input = if file.as_os_str() == "-" { Input::Stdin } else { Input::File(file) };
+        let name = input.name();
+        match intake::ingest_messages(&db, &config, input, reading, &*progress).await {
+            Ok(done) => {
+                let code = told(session, &name, &done);
+                worst = worst.max(code);
+            }
+            // The other files are still taken: each is a batch of its own.
+            Err(error) => {
+                progress.end();
+                let failure = Failure::from(error);
+                worst = worst.max(failure.exit);
+                session.output.fail(&failure);
+            }
+        }
+    }
+    db.close().await;
+    Ok(ExitCode::from(worst))
+}
+
+/// Prints what became of a file and gives its exit code.
+fn told(session: &Session, name: &str, done: &Ingested) -> u8 {
+    let (batch, already) = match done {
+        Ingested::Taken(batch) => (batch, false),
+        Ingested::Already(batch) => (batch, true),
+    };
+    let mut json = batch_json(batch);
+    json["already_ingested"] = json!(already);
+    session.output.show(&json, || {
+        if already {
+            return format!(
+                "{name}: already ingested as batch {}; nothing was changed. Rejected lines are judged again by \
+                 `quittance batch retry {}`.",
+                batch.batch_no, batch.batch_no
+            );
+        }
+        let mut text = format!(
+            "{name}: batch {}, {} lines: {} accepted, {} duplicates, {} conflicts, {} rejected.",
+            batch.batch_no,
+            count(batch.lines),
+            count(batch.accepted),
+            count(batch.duplicates),
+            count(batch.conflicts),
+            count(batch.rejected)
+        );
+        if batch.rejected + batch.conflicts > 0 {
+            text.push_str(&format!(" See `quittance batch rejects {}`.", batch.batch_no));
+        }
+        if !batch.ignored_keys.is_empty() {
+            text.push_str(&format!("\n{name}: columns that mean nothing here: {}.", batch.ignored_keys));
+        }
+        text
+    });
+    if !already && batch.rejected + batch.conflicts > 0 { exit::PARTIAL } else { 0 }
+}
+
+fn batch_json(batch: &BatchRow) -> Value {
+    json!({
+        "batch_id": batch.batch_no.to_string(),
+        "source": batch.source,
+        "file": batch.name,
+        "lines": batch.lines,
+        "accepted": batch.accepted,
+        "duplicates": batch.duplicates,
+        "conflicts": batch.conflicts,
+        "rejected": batch.rejected,
+        "ignored_keys": batch.ignored_keys.split(", ").filter(|key| !key.is_empty()).collect::<Vec<_>>(),
+    })
+}
+
+pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failure> {
+    let config = session.config()?;
+    let db = session.open(&config).await?;
+    match command {
+        Batch::List => {
+            let mut tx = db.read().await?;
+            let batches = batches::list(&mut tx).await?;
+            let json: Vec<Value> = batches
+                .iter()
+                .map(|batch| {
+                    let mut json = batch_json(batch);
+                    json["ingested_at"] = json!(config.zone.format(batch.ingested_at));
+                    json["run_id"] = json!(batch.run_no.map(|run| run.to_string()));
+                    json
+                })
+                .collect();
+            session.output.show(&json!(json), || {
+                let row = |batch: &BatchRow| {
+                    vec![
+                        batch.batch_no.to_string(),
+                        config.zone.format_short(batch.ingested_at),
+                        batch.source.clone(),
+                        batch.name.clone(),
+                        count(batch.lines),
+                        count(batch.accepted),
+                        count(batch.duplicates),
+                        count(batch.conflicts),
+                        count(batch.rejected),
+                        batch.run_no.map_or("waiting".into(), |run| format!("run {run}")),
+                    ]
+                };
+                let columns = [
+                    "batch",
+                    "ingested",
+                    "source",
+                    "file",
+                    ">lines",
+                    ">accepted",
+                    ">duplicates",
+                    ">conflicts",
+                    ">rejected",
+                    "charged by",
+                ];
+                table(&columns, batches.iter().map(row).collect())
+            });
+        }
+        Batch::Rejects { batch } => {
+            let mut tx = db.read().await?;
+            if batches::find(&mut tx, batch).await?.is_none() {
+                return Err(unknown_batch(batch).into());
+            }
+            let lines = batches::lines(&mut tx, batch).await?;
+            let json: Vec<Value> = lines.iter().map(line_json).collect();
+            session.output.show(&json!(json), || rejects(batch, &lines));
+        }
+        Batch::Retry { batch } => {
+            let retried = intake::retry_batch(&db, &config, batch, session.now()).await?;
+            let mut json = retried.taken.as_ref().map_or_else(|| json!({ "batch_id": null }), batch_json);
+            json["still_rejected"] = json!(retried.still_rejected);
+            session.output.show(&json, || match &retried.taken {
+                Some(taken) => format!(
+                    "Batch {}: {} lines taken after all ({} accepted); {} stay rejected.",
+                    taken.batch_no, taken.lines, taken.accepted, retried.still_rejected
+                ),
+                None => format!("No line can be taken; {} stay rejected.", retried.still_rejected),
+            });
+            db.close().await;
+            return Ok(ExitCode::from(if retried.still_rejected > 0 { exit::PARTIAL } else { 0 }));
+        }
+    }
+    db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown_batch(batch: i64) -> DeskError {
+    DeskError::refused("unknown_batch", format!("there is no batch {batch}; see `quittance batch list`"))
+}
+
+fn line_json(line: &LineRow) -> Value {
+    json!({
+        "line": line.line,
+        "verdict": line.verdict,
+        "reason": line.reason,
+        "detail": line.detail,
+        "raw": line.raw,
+        "retried_in": line.retried_in.map(|batch| batch.to_string()),
+    })
+}
+
+fn rejects(batch: i64, lines: &[LineRow]) -> String {
+    if lines.is_empty() {
+        return format!("Batch {batch}: every line was accepted.");
+    }
+    let row = |row: &LineRow| {
+        let retried = row.retried_in.map_or(String::new(), |batch| format!(" (taken in batch {batch})"));
+        vec![
+            row.line.to_string(),
+            row.verdict.clone(),
+            row.reason.clone(),
+            format!("{}{retried}", row.detail),
+        ]
+    };
+    table(&[">line", "verdict", "reason", "detail"], lines.iter().map(row).collect())
+}

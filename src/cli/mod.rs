@@ -1,0 +1,242 @@
+//! The command line: a contract that scripts rely on (DESIGN section 6).
+//!
+//! Each command opens what it needs, calls the desk, the runner or the store, and prints: tables
+//! for people, one JSON object for scripts.
+
+mod accounts;
+mod explain;
+mod intake;
+mod operations;
+mod orders;
+mod output;
+mod prices;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use self::output::Output;
+pub use self::output::{Failure, count, exit, table};
+use crate::clock;
+use crate::config::Config;
+use crate::domain::period::Timestamp;
+use crate::runner::describe;
+use crate::store::{self, Db};
+
+/// Billing engine for companies that sell SMS and e-mail sending.
+#[derive(Debug, Parser)]
+#[command(name = "quittance", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    global: Global,
+    /// Run one job once and exit; see `quittance jobs`
+    #[arg(long, value_name = "JOB")]
+    run_job: Option<String>,
+    /// With --run-job: print the exact effects and change nothing
+    #[arg(long, requires = "run_job")]
+    dry_run: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Configuration file; else $QUITTANCE_CONFIG, ./config/quittance.toml, /etc/quittance/quittance.toml,
+    /// or what is built in
+    #[arg(long, global = true, value_name = "FILE", env = "QUITTANCE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Database: sqlite://FILE or postgres://USER@HOST/NAME [default: sqlite://quittance.db]
+    #[arg(long, global = true, value_name = "URL", env = "QUITTANCE_DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+    /// Work as of this time (RFC 3339 with offset) instead of the wall clock
+    #[arg(long, global = true, value_name = "T", value_parser = parse_time)]
+    as_of: Option<Timestamp>,
+    /// Accept a jump in time that is larger than the configuration allows
+    #[arg(long, global = true)]
+    catch_up: bool,
+    /// Print one JSON object instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on stderr; twice for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    no_progress: bool,
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| "write a time with its offset, such as 2026-03-01T09:05:00+08:00".into())
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A month in a minute on SQLite: sample accounts, orders and messages, ingested and charged
+    Demo {
+        /// Where the database and the files go
+        #[arg(long, default_value = "quittance-demo")]
+        dir: PathBuf,
+    },
+    /// The jobs, when they run and how they last ended
+    Jobs,
+    /// What waits: messages to be charged, suspense, quarantined lines, suspended accounts
+    Status,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Check the configuration and show what it says
+    CheckConfig,
+    /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
+    Digest,
+    /// Hand in files
+    #[command(subcommand)]
+    Ingest(intake::Ingest),
+    /// Batches that were handed in
+    #[command(subcommand)]
+    Batch(intake::Batch),
+    /// Accounts and their money
+    #[command(subcommand)]
+    Account(accounts::AccountCommand),
+    /// Packages on sale
+    #[command(subcommand)]
+    Package(prices::PackageCommand),
+    /// Orders
+    #[command(subcommand)]
+    Order(orders::OrderCommand),
+    /// Plans that were bought
+    #[command(subcommand)]
+    Plan(orders::PlanCommand),
+    /// Pay-as-you-go prices
+    #[command(subcommand)]
+    Price(prices::PriceCommand),
+    /// Why things are as they are
+    #[command(subcommand)]
+    Explain(explain::Explain),
+    /// How long a message is and how many units it is billed as
+    Length(prices::LengthArgs),
+    /// Run scenario files and compare what they say
+    Scenario {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Parses the arguments, runs the command, prints, and gives the exit code.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log(args.global.verbose);
+    let output = Output { json: args.global.json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.fail(&Failure::other(format!("threads can't be started: {error}"))),
+    };
+    match runtime.block_on(dispatch(args, output)) {
+        Ok(code) => code,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+async fn dispatch(args: Args, output: Output) -> Result<ExitCode, Failure> {
+    let session = Session { global: args.global, output };
+    match (args.command, args.run_job) {
+        (None, Some(job)) => operations::run_job(&session, &job, args.dry_run).await,
+        (Some(_), Some(_)) => Err(Failure::usage("--run-job stands alone, without a command")),
+        (command, None) => run(&session, command).await,
+    }
+}
+
+async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Failure> {
+    match command {
+        None => Err(Failure::usage("name a command or --run-job; see --help")),
+        Some(Command::Demo { dir }) => crate::demo::run(session, &dir).await,
+        Some(Command::Jobs) => operations::jobs(session).await,
+        Some(Command::Status) => operations::status(session).await,
+        Some(Command::Migrate) => operations::migrate(session).await,
+        Some(Command::CheckConfig) => operations::check_config(session),
+        Some(Command::Digest) => operations::digest(session).await,
+        Some(Command::Ingest(command)) => intake::ingest(session, command).await,
+        Some(Command::Batch(command)) => intake::batch(session, command).await,
+        Some(Command::Account(command)) => accounts::run(session, command).await,
+        Some(Command::Package(command)) => prices::packages(session, command).await,
+        Some(Command::Order(command)) => orders::order(session, command).await,
+        Some(Command::Plan(command)) => orders::plan(session, command).await,
+        Some(Command::Price(command)) => prices::prices(session, command).await,
+        Some(Command::Explain(command)) => explain::run(session, command).await,
+        Some(Command::Length(args)) => prices::length(session, &args),
+        Some(Command::Scenario { files }) => operations::scenarios(session, &files),
+    }
+}
+
+/// What every command has at hand.
+pub struct Session {
+    global: Global,
+    pub output: Output,
+}
+
+impl Session {
+    /// The configuration that applies here.
+    pub fn config(&self) -> Result<Arc<Config>, Failure> {
+        let places = [Path::new("config/quittance.toml"), Path::new("/etc/quittance/quittance.toml")];
+        let found = places.into_iter().find(|place| place.is_file());
+        let config = Config::load(self.global.config.as_deref().or(found))?;
+        tracing::info!("Configuration: {}", config.place);
+        Ok(Arc::new(config))
+    }
+
+    /// The database that applies here, ready for use.
+    pub async fn open(&self, config: &Config) -> Result<Db, Failure> {
+        Ok(store::open(&self.url(config)).await?)
+    }
+
+    pub fn url(&self, config: &Config) -> String {
+        let url = self.global.database.clone().or_else(|| config.database.clone());
+        url.unwrap_or_else(|| "sqlite://quittance.db".into())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.global.as_of.unwrap_or_else(clock::now)
+    }
+
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.global.as_of
+    }
+
+    pub fn progress(&self) -> Box<dyn crate::progress::Progress + Send> {
+        progress::watch(self.global.no_progress)
+    }
+}
+
+fn start_log(verbose: u8) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "warn",
+        1 => "quittance=info,warn",
+        _ => "quittance=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("QUITTANCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if std::io::stderr().is_terminal() { log.init() } else { log.json().flatten_event(true).init() }
+}
+
+impl From<crate::runner::Finished> for ExitCode {
+    fn from(finished: crate::runner::Finished) -> ExitCode {
+        match finished.outcome {
+            crate::runner::Outcome::Partial => ExitCode::from(exit::PARTIAL),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl From<crate::jobs::JobError> for Failure {
+    fn from(error: crate::jobs::JobError) -> Failure {
+        match error {
+            crate::jobs::JobError::Store(error) => error.into(),
+            other => Failure::other(describe(&other)),
+        }
+    }
+}

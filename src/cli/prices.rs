@@ -1,0 +1,211 @@
+//! `package list`, `price show`, `length`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::output::{count, table};
+use super::{Failure, Session};
+use crate::config::Config;
+use crate::desk::DeskError;
+use crate::desk::accounts;
+use crate::desk::orders::buyer;
+use crate::domain::length::{MAX_CHARACTERS, measure};
+use crate::domain::money::Micros;
+use crate::domain::price::{Buyer, Package, Rate, Scope};
+use crate::domain::product::Product;
+
+#[derive(Debug, Subcommand)]
+pub enum PackageCommand {
+    /// Packages on sale, at the general price or as one account is shown them
+    List {
+        #[arg(long)]
+        account: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PriceCommand {
+    /// Pay-as-you-go price lists that hold now
+    Show {
+        /// As this account is charged
+        #[arg(long)]
+        account: Option<String>,
+        #[arg(long)]
+        product: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LengthArgs {
+    text: String,
+    #[arg(long)]
+    product: String,
+    /// The signature, without its brackets
+    #[arg(long)]
+    signature: Option<String>,
+}
+
+pub async fn packages(session: &Session, command: PackageCommand) -> Result<ExitCode, Failure> {
+    let PackageCommand::List { account } = command;
+    let config = session.config()?;
+    let now = session.now();
+    let offers: Vec<(&Package, Micros)> = match account {
+        Some(account_id) => {
+            let db = session.open(&config).await?;
+            let account = accounts::find(&mut db.read().await?, &account_id).await?;
+            config.book.packages_for(buyer(&account), now)
+        }
+        // Nobody in particular: every currency at its general price.
+        None => {
+            let general = |package: &Package| {
+                let on_sale = package.from <= now && package.until.is_none_or(|until| now < until);
+                let mut prices = package.prices.iter().filter(|(scope, _)| *scope == Scope::Everyone);
+                prices.next().filter(|_| on_sale).map(|(_, price)| *price)
+            };
+            config.book.packages.iter().filter_map(|package| Some((package, general(package)?))).collect()
+        }
+    };
+    let json: Vec<Value> = offers.iter().map(|(package, price)| package_json(package, *price)).collect();
+    session.output.show(&json!(json), || {
+        let row = |(package, price): &(&Package, Micros)| {
+            vec![
+                package.id.to_string(),
+                package.product.to_string(),
+                count(package.size),
+                price.for_people(),
+                package.currency.to_string(),
+                Micros(price.0 / package.size.max(1)).to_string(),
+                package.validity.to_string(),
+            ]
+        };
+        let columns = ["package", "product", ">size", ">price", "currency", ">a unit", "validity"];
+        table(&columns, offers.iter().map(row).collect())
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn package_json(package: &Package, price: Micros) -> Value {
+    json!({
+        "package": &*package.id,
+        "product": &*package.product,
+        "size": package.size,
+        "price": price.to_string(),
+        "currency": &*package.currency,
+        "validity": package.validity.to_string(),
+    })
+}
+
+pub async fn prices(session: &Session, command: PriceCommand) -> Result<ExitCode, Failure> {
+    let PriceCommand::Show { account, product } = command;
+    let config = session.config()?;
+    let now = session.now();
+    if let Some(id) = &product {
+        find_product(&config, id)?;
+    }
+    let of_product = |rate: &&Rate| product.as_deref().is_none_or(|id| *rate.product == *id);
+    let holds = |rate: &&Rate| rate.from <= now && rate.until.is_none_or(|until| now < until);
+    let listed = config.book.rates.iter().filter(of_product).filter(holds);
+    let rates: Vec<&Rate> = match account {
+        None => listed.collect(),
+        Some(account_id) => {
+            let db = session.open(&config).await?;
+            let account = accounts::find(&mut db.read().await?, &account_id).await?;
+            let buyer: Buyer<'_> = buyer(&account);
+            let chosen =
+                |rate: &&Rate| config.book.rate(&rate.product, &rate.class, buyer, now) == Some(*rate);
+            listed.filter(chosen).collect()
+        }
+    };
+    let json: Vec<Value> = rates.iter().map(|rate| rate_json(rate, &config)).collect();
+    session.output.show(&json!(json), || {
+        let rows = rates.iter().flat_map(|rate| tiers(rate)).collect();
+        table(&["product", "for", "class", "currency", ">units a month", ">price"], rows)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scope(rate: &Rate) -> String {
+    match &rate.scope {
+        Scope::Account(id) => format!("account {id}"),
+        Scope::Kind(kind) => kind.to_string(),
+        Scope::Everyone => "everyone".into(),
+    }
+}
+
+fn tiers(rate: &Rate) -> Vec<Vec<String>> {
+    let row = |tier: &crate::domain::price::Tier| {
+        let span = match tier.up_to {
+            Some(bound) => format!("{} to {}", count(tier.over + 1), count(bound)),
+            None if tier.over == 0 => "any".into(),
+            None => format!("over {}", count(tier.over)),
+        };
+        let class = if rate.class.is_empty() { "all" } else { &rate.class };
+        vec![
+            rate.product.to_string(),
+            scope(rate),
+            class.into(),
+            rate.currency.to_string(),
+            span,
+            tier.price.to_string(),
+        ]
+    };
+    rate.tiers.iter().map(row).collect()
+}
+
+fn rate_json(rate: &Rate, config: &Config) -> Value {
+    let tier = |tier: &crate::domain::price::Tier| json!({ "over": tier.over, "up_to": tier.up_to, "price": tier.price.to_string() });
+    json!({
+        "product": &*rate.product,
+        "class": &*rate.class,
+        "currency": &*rate.currency,
+        "scope": scope(rate),
+        "method": match rate.method {
+            crate::domain::price::Method::Graduated => "graduated",
+            crate::domain::price::Method::Volume => "volume",
+        },
+        "from": (rate.from.0 != i64::MIN).then(|| config.zone.format(rate.from)),
+        "until": rate.until.map(|until| config.zone.format(until)),
+        "tiers": rate.tiers.iter().map(tier).collect::<Vec<_>>(),
+    })
+}
+
+fn find_product<'a>(config: &'a Config, id: &str) -> Result<&'a Product, Failure> {
+    config.catalog.get(id).ok_or_else(|| {
+        let known: Vec<_> = config.catalog.products.iter().map(|p| &*p.id).collect();
+        Failure::usage(format!("there is no product `{id}`; there are {}", known.join(", ")))
+    })
+}
+
+pub fn length(session: &Session, args: &LengthArgs) -> Result<ExitCode, Failure> {
+    let config = session.config()?;
+    let product = find_product(&config, &args.product)?;
+    let length = measure(product.length, product.astral, args.signature.as_deref(), &args.text);
+    if length.characters > MAX_CHARACTERS {
+        let text = format!(
+            "the message has {} characters with its signature, at most {MAX_CHARACTERS} may be sent (R106)",
+            length.characters
+        );
+        return Err(DeskError::refused("content_too_long", text).into());
+    }
+    let json = json!({
+        "encoding": length.encoding.as_str(),
+        "length": length.units,
+        "segments": length.segments,
+        "characters": length.characters,
+    });
+    session.output.show(&json, || {
+        let (units, encoding) = (length.units, length.encoding.as_str());
+        format!(
+            "{units} units in {encoding}: billed as {} message{}",
+            length.segments,
+            plural(length.segments)
+        )
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plural(count: i64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

@@ -1,0 +1,88 @@
+//! Reads one `[[package]]` of prices.toml (R103, D34, D73).
+
+use super::prices::{KINDS, check_sold};
+use super::products::Products;
+use super::reader::{Entry, Place, Table};
+use super::values::{currency, integer, moment, money, rate_ppm, validity, word};
+use crate::domain::book::Problem;
+use crate::domain::money::Micros;
+use crate::domain::period::{Timestamp, Validity};
+use crate::domain::price::{Package, Scope};
+
+/// Where a package and its parts stand.
+#[derive(Debug)]
+pub struct PackagePlaces {
+    pub table: Place,
+    id: Place,
+    size: Place,
+}
+
+impl PackagePlaces {
+    /// Where a problem of the package is to be mended.
+    pub fn of(&self, problem: &Problem) -> Place {
+        match problem {
+            Problem::IdTaken { .. } => self.id,
+            Problem::SizeOutOfRange(_) => self.size,
+            _ => self.table,
+        }
+    }
+}
+
+/// Reads one package. A size or price that can't be read has its fault noted, and something
+/// harmless stands in, so that the other checks go on.
+pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, PackagePlaces)> {
+    let id = table.required("id", word);
+    let product = table.required("product", word);
+    let size = table.required("size", integer);
+    let currency = table.required("currency", currency);
+    let own_validity = table.optional("validity", validity);
+    let sold = check_sold(&table, products, product.as_deref(), currency.as_deref());
+    let prices = prices(&mut table);
+    let from = table.optional("on_sale_from", moment);
+    let until = table.optional("on_sale_until", moment);
+    let renewal_discount_ppm = table.optional("renewal_discount", rate_ppm);
+    let renewal_validity = table.optional("renewal_validity", validity);
+    let places =
+        PackagePlaces { table: table.place(), id: table.place_of("id"), size: table.place_of("size") };
+    table.finish();
+    let package = Package {
+        id: id?.into(),
+        product: product?.into(),
+        size: size.unwrap_or(1),
+        currency: currency?.into(),
+        validity: own_validity.or(sold.map(|product| product.validity)).unwrap_or(Validity::Months(1)),
+        prices,
+        from: from.unwrap_or(Timestamp(i64::MIN)),
+        until,
+        renewal_discount_ppm,
+        renewal_validity,
+    };
+    Some((package, places))
+}
+
+/// All prices of a package: those of accounts, of kinds, and the general one.
+fn prices(table: &mut Table<'_>) -> Vec<(Scope, Micros)> {
+    let mut prices = Vec::new();
+    for entry in table.entries("price_by_account") {
+        prices.push((Scope::Account(entry.key.into()), price(table, &entry)));
+    }
+    for entry in table.entries("price_by_kind") {
+        if KINDS.iter().all(|(kind, _)| *kind != entry.key) {
+            let what = format!("`{}` is not a kind of account: use individual or enterprise", entry.key);
+            table.fault_at(entry.key_place, what);
+        }
+        prices.push((Scope::Kind(entry.key.into()), price(table, &entry)));
+    }
+    let general = table.optional("price", money).unwrap_or_default();
+    if table.has("price") {
+        prices.push((Scope::Everyone, general));
+    }
+    prices
+}
+
+fn price(table: &Table<'_>, entry: &Entry<'_>) -> Micros {
+    money(entry.value.get_ref()).unwrap_or_else(|what| {
+        table.fault_at(entry.value.span().start, format!("`{}`: {what}", entry.key));
+        Micros::ZERO
+    })
+}

@@ -1,0 +1,257 @@
+//! `quittance demo`: a month in a minute, so that a newcomer sees the whole thing at work.
+
+pub mod world;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::world::{SampleAccount, SampleMessage, World, world};
+use crate::cli::{Failure, Session, count, exit, table};
+use crate::clock::Stopwatch;
+use crate::config::Config;
+use crate::desk::intake::{Input, Reading, ingest_messages};
+use crate::desk::orders::{Wanted, place_in};
+use crate::desk::{DeskError, accounts};
+use crate::domain::account::Kind;
+use crate::domain::money::Micros;
+use crate::domain::period::{Month, Timestamp};
+use crate::ingest::source::Source;
+use crate::jobs;
+use crate::progress::{Progress, Silent};
+use crate::runner::{self, Options};
+use crate::store::accounts::{AccountRow, NewAccount, list};
+use crate::store::status::ChargedSum;
+use crate::store::{self, Db, Tx, digest, invariants, status};
+
+/// The month that is shown, and how much of it.
+const MONTH: Month = Month { year: 2026, month: 3 };
+const SEED: u64 = 20260301;
+const ACCOUNTS: usize = 2_000;
+const MESSAGES: usize = 200_000;
+
+/// Makes a database of a sample month in `dir`: accounts, orders, a file of messages a day, each
+/// ingested and charged.
+pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
+    let stopwatch = Stopwatch::start();
+    let config = Arc::new(Config::built_in()?);
+    let database = prepare_dir(dir)?;
+    let url = format!("sqlite://{}", database.display());
+    let db = store::open(&url).await?;
+    let world = world(SEED, MONTH, config.zone, ACCOUNTS, MESSAGES);
+    open_accounts(&db, &config, &world).await?;
+    let progress = session.progress();
+    progress.begin("March 2026", Some(MESSAGES as u64));
+    let waits = send_and_charge(&db, &config, &world, dir, &*progress).await?;
+    progress.end();
+
+    let mut tx = db.read().await?;
+    let broken = invariants::broken(&mut tx).await?;
+    let summary = Summary {
+        accounts: status::accounts_by_status(&mut tx).await?,
+        suspense: status::suspense_by_reason(&mut tx).await?,
+        sums: status::charged_sums(&mut tx).await?,
+        digest: digest::digest(&mut tx, config.zone).await?,
+        seconds: stopwatch.elapsed_ms() / 1000,
+    };
+    let shown = pick(&mut tx, &world).await?;
+    drop(tx);
+    db.close().await;
+    if !broken.is_empty() {
+        return Err(Failure::other(format!("the books do not agree:\n{}", broken.join("\n"))));
+    }
+    session.output.show(&summary.to_json(dir, &url), || summary.to_text(dir, &url, &shown));
+    Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
+}
+
+/// Empties what an earlier demo left, and nothing else.
+fn prepare_dir(dir: &Path) -> Result<std::path::PathBuf, Failure> {
+    let failed = |error: std::io::Error| Failure::other(format!("{} can't be used: {error}", dir.display()));
+    let database = dir.join("quittance.db");
+    let messages = dir.join("messages");
+    if dir.exists() && !database.exists() && std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        let dir = dir.display();
+        return Err(Failure::other(format!("{dir} holds other files; name an empty directory with --dir")));
+    }
+    for name in ["quittance.db", "quittance.db-wal", "quittance.db-shm"] {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    std::fs::create_dir_all(&messages).map_err(failed)?;
+    Ok(database)
+}
+
+async fn open_accounts(db: &Db, config: &Config, world: &World) -> Result<(), Failure> {
+    let opened = config.zone.month_start(MONTH);
+    let mut tx = db.write().await?;
+    for account in &world.accounts {
+        open_account(&mut tx, config, account, opened).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+async fn open_account(
+    tx: &mut Tx,
+    config: &Config,
+    sample: &SampleAccount,
+    opened: Timestamp,
+) -> Result<(), DeskError> {
+    let new = NewAccount {
+        account_id: sample.id.clone(),
+        name: sample.name.clone(),
+        kind: Kind::parse(sample.kind).unwrap_or(Kind::Enterprise),
+        currency: sample.currency.into(),
+        email: Some(sample.email.clone()),
+        phone: None,
+        locale: sample.locale.into(),
+        credit_limit: Micros::ZERO,
+    };
+    accounts::add_in(tx, &new, opened).await?;
+    store::accounts::verify(tx, &sample.id, opened).await?;
+    for product in config.catalog.products.iter().filter(|product| product.needs_activation) {
+        store::accounts::activate(tx, &sample.id, &product.id, opened).await?;
+    }
+    for (at, amount, reference) in &sample.top_ups {
+        accounts::top_up_in(tx, &sample.id, *amount, reference, *at).await?;
+    }
+    for (at, package, quantity) in &sample.orders {
+        let wanted = [Wanted { package: package.clone(), quantity: *quantity }];
+        place_in(tx, config, &sample.id, &wanted, None, *at).await?;
+    }
+    Ok(())
+}
+
+/// Hands in a file a day and charges it. True where something waits in the end.
+async fn send_and_charge(
+    db: &Db,
+    config: &Arc<Config>,
+    world: &World,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<bool, Failure> {
+    let job =
+        jobs::find("aggregate-charges").ok_or_else(|| Failure::other("there is no aggregate-charges"))?;
+    let mut messages = world.messages().peekable();
+    let mut day = config.zone.month_start(MONTH);
+    let mut waits = false;
+    while messages.peek().is_some() {
+        let end = config.zone.end_of_validity(day, crate::domain::period::Validity::Days(1));
+        let mut file = String::from(SampleMessage::CSV_HEADER);
+        let mut count = 0;
+        while let Some(message) = messages.next_if(|message| message.submit_time < end) {
+            message.write_csv(&mut file);
+            count += 1;
+        }
+        let path = dir.join("messages").join(format!("{}.csv", &config.zone.format(day)[..10]));
+        let failed = |error| Failure::other(format!("{} can't be written: {error}", path.display()));
+        std::fs::write(&path, file).map_err(failed)?;
+        let reading = Reading { source: Source::Generic, format: None, as_of: end };
+        ingest_messages(db, config, Input::File(path), reading, &Silent).await?;
+        let options = Options { as_of: Some(end), dry_run: false };
+        let finished = runner::run(db, config, job, options, &Silent).await?;
+        waits |= finished.outcome == runner::Outcome::Partial;
+        progress.advance(count);
+        day = end;
+    }
+    Ok(waits)
+}
+
+/// Accounts worth a look: the busiest, and one that is overdue.
+async fn pick(tx: &mut Tx, world: &World) -> Result<Vec<Vec<String>>, Failure> {
+    let busiest: Vec<&str> = world.accounts.iter().take(5).map(|account| account.id.as_str()).collect();
+    let accounts = list(tx).await?;
+    let worth = accounts.iter().filter(|account| {
+        busiest.contains(&account.account_id.as_str())
+            || account.status != crate::domain::account::Status::Active
+    });
+    let row = |account: &AccountRow| {
+        vec![
+            account.account_id.clone(),
+            account.name.clone(),
+            account.status.as_str().to_owned(),
+            account.currency.clone(),
+            account.funds.balance.for_people(),
+            account.funds.unbilled.for_people(),
+            account.funds.available().map_or(String::new(), Micros::for_people),
+        ]
+    };
+    Ok(worth.take(8).map(row).collect())
+}
+
+/// What the demo tells at its end.
+struct Summary {
+    accounts: Vec<(String, i64)>,
+    suspense: Vec<(String, i64)>,
+    sums: Vec<ChargedSum>,
+    digest: String,
+    seconds: i64,
+}
+
+impl Summary {
+    fn to_json(&self, dir: &Path, url: &str) -> Value {
+        let counts =
+            |pairs: &[(String, i64)]| pairs.iter().map(|(k, n)| (k.clone(), json!(n))).collect::<Value>();
+        let sums = self.sums.iter().map(|sum| {
+            json!({
+                "product": sum.product,
+                "currency": sum.currency,
+                "messages": sum.messages,
+                "plan_units": sum.plan_units,
+                "payg_units": sum.payg_units,
+                "payg_amount": sum.payg_amount.to_string(),
+            })
+        });
+        json!({
+            "dir": dir.display().to_string(),
+            "database": url,
+            "accounts": counts(&self.accounts),
+            "suspense": counts(&self.suspense),
+            "charged": sums.collect::<Vec<_>>(),
+            "digest": self.digest,
+        })
+    }
+
+    fn to_text(&self, dir: &Path, url: &str, shown: &[Vec<String>]) -> String {
+        let mut text = String::from("March 2026, charged in windows of five minutes\n\n");
+        let row = |sum: &ChargedSum| {
+            vec![
+                sum.product.clone(),
+                count(sum.messages),
+                count(sum.plan_units),
+                count(sum.payg_units),
+                sum.payg_amount.for_people(),
+                sum.currency.clone(),
+            ]
+        };
+        let columns = ["product", ">messages", ">plan units", ">pay-as-you-go", ">amount", "currency"];
+        text.push_str(&table(&columns, self.sums.iter().map(row).collect()));
+        text.push_str("\n\n");
+        let columns = ["account", "name", "status", "currency", ">balance", ">unbilled", ">available"];
+        text.push_str(&table(&columns, shown.to_vec()));
+        text.push_str("\n\n");
+        for (status, number) in &self.accounts {
+            let _ = writeln!(text, "Accounts {status}: {}", count(*number));
+        }
+        for (reason, number) in &self.suspense {
+            let _ = writeln!(text, "Messages waiting, {reason}: {}", count(*number));
+        }
+        let _ = writeln!(
+            text,
+            "\nThe books agree: every entry balances, plans and balances are what the ledger says."
+        );
+        let _ = writeln!(text, "Digest {}, {} seconds.", self.digest, self.seconds);
+        let _ = writeln!(text, "\nDatabase  {url}\nMessages  {}", dir.join("messages").display());
+        let first = shown.first().and_then(|row| row.first()).map_or("acct-00001", String::as_str);
+        let _ = write!(
+            text,
+            "\nTry:\n  quittance --database {url} account show {first}\n  quittance --database {url} status\n  \
+             quittance --database {url} batch list"
+        );
+        text
+    }
+}

@@ -1,0 +1,154 @@
+//! A customer's account as charging sees it: money, status, plans and the month's counters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::money::{Micros, MoneyFault};
+use super::plan::Plan;
+
+/// Individual or enterprise (R70).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Individual,
+    Enterprise,
+}
+
+/// Whether an account may send and buy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Active,
+    /// Overdue: plans neither pay nor can be bought (R71, R73, R145).
+    Suspended,
+    /// Closed for good; its books are kept.
+    Closed,
+}
+
+macro_rules! words {
+    ($type:ident, $($variant:ident = $word:literal),+) => {
+        impl $type {
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $word),+ }
+            }
+
+            pub fn parse(word: &str) -> Option<$type> {
+                match word { $($word => Some($type::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words!(Kind, Individual = "individual", Enterprise = "enterprise");
+words!(Status, Active = "active", Suspended = "suspended", Closed = "closed");
+
+/// The money of an account, in micro-units of its currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// Cash paid in and not spent.
+    pub balance: Micros,
+    /// Pay-as-you-go accrued and not billed yet.
+    pub unbilled: Micros,
+    /// Billed or claimed and not paid.
+    pub due: Micros,
+    /// How far `available` may fall below zero before the account is overdue.
+    pub credit_limit: Micros,
+}
+
+impl Funds {
+    /// balance - unbilled - due (D1, D61).
+    pub fn available(&self) -> Result<Micros, MoneyFault> {
+        self.balance.minus(self.unbilled)?.minus(self.due)
+    }
+
+    /// The status that these funds ask for: overdue below the credit limit; cleared only by
+    /// something above zero, or, with a credit limit, above the limit (D2, D61).
+    pub fn status_after(&self, status: Status) -> Result<Status, MoneyFault> {
+        let headroom = self.available()?.plus(self.credit_limit)?;
+        Ok(match status {
+            Status::Active if headroom < Micros::ZERO => Status::Suspended,
+            Status::Suspended if headroom > Micros::ZERO => Status::Active,
+            unchanged => unchanged,
+        })
+    }
+}
+
+/// What a month has accrued of one product under one VAT rate: VAT is split off the running total,
+/// so that the sum of the parts is the split of the sum, however the month was cut into runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accrual {
+    pub gross: Micros,
+    pub net: Micros,
+}
+
+impl Accrual {
+    /// Adds a gross amount and gives the net amount that it adds.
+    pub fn add(&mut self, gross: Micros, vat_ppm: i64) -> Result<Micros, MoneyFault> {
+        self.gross = self.gross.plus(gross)?;
+        let net = self.gross.net_of_vat(vat_ppm);
+        let added = net.minus(self.net)?;
+        self.net = net;
+        Ok(added)
+    }
+}
+
+/// Month (202603), product, and price class (template type) of a tier counter.
+pub type TierKey = (i64, Arc<str>, Arc<str>);
+/// Month, product and VAT rate in millionths of an accrual.
+pub type AccrualKey = (i64, Arc<str>, i64);
+
+/// An account with all that a charging run may change.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub account_id: Arc<str>,
+    pub kind: Kind,
+    pub currency: Arc<str>,
+    pub status: Status,
+    pub funds: Funds,
+    /// Plans that still have units, in burn order.
+    pub plans: Vec<Plan>,
+    /// Products activated for use (R14, D85).
+    pub activated: Vec<Arc<str>>,
+    /// Pay-as-you-go units of the month: where the next unit stands in the price tiers (D3).
+    pub tiers: BTreeMap<TierKey, i64>,
+    pub accruals: BTreeMap<AccrualKey, Accrual>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn funds(balance: i64, unbilled: i64, credit_limit: i64) -> Funds {
+        Funds {
+            balance: Micros(balance),
+            unbilled: Micros(unbilled),
+            due: Micros::ZERO,
+            credit_limit: Micros(credit_limit),
+        }
+    }
+
+    #[test]
+    fn an_account_is_overdue_below_zero_and_cleared_above_zero() {
+        let after = |balance, status| funds(balance, 10, 0).status_after(status).unwrap();
+        assert_eq!(after(9, Status::Active), Status::Suspended);
+        assert_eq!(after(10, Status::Active), Status::Active);
+        assert_eq!(after(10, Status::Suspended), Status::Suspended);
+        assert_eq!(after(11, Status::Suspended), Status::Active);
+    }
+
+    #[test]
+    fn a_credit_limit_moves_both_edges() {
+        let after = |unbilled, status| funds(0, unbilled, 5).status_after(status).unwrap();
+        assert_eq!(after(5, Status::Active), Status::Active);
+        assert_eq!(after(6, Status::Active), Status::Suspended);
+        assert_eq!(after(5, Status::Suspended), Status::Suspended);
+        assert_eq!(after(4, Status::Suspended), Status::Active);
+    }
+
+    #[test]
+    fn vat_is_split_off_the_running_total() {
+        let mut once = Accrual::default();
+        let whole = once.add(Micros(45_000 * 7), 60_000).unwrap();
+        let mut often = Accrual::default();
+        let parts: i64 = (0..7).map(|_| often.add(Micros(45_000), 60_000).unwrap().0).sum();
+        assert_eq!((whole.0, once), (parts, often));
+    }
+}

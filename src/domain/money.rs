@@ -1,0 +1,171 @@
+//! Amounts of money: whole micro-units (1e-6 of the currency unit), never floats (D13).
+
+use std::fmt;
+use std::iter::Sum;
+
+use rust_decimal::{Decimal, RoundingStrategy};
+
+/// An amount or a price in micro-units of its account's currency: 0.045 CNY is 45,000.
+///
+/// All arithmetic is checked: an overflow is a [`MoneyFault`], which parks one account
+/// instead of corrupting its books (F75).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub i64);
+
+/// Why an amount could not be read or computed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyFault {
+    #[error("`{0}` is not an amount: write digits with an optional decimal point, such as 12.50")]
+    NotAnAmount(String),
+    #[error("`{0}` is finer than a millionth of the currency unit")]
+    TooFine(String),
+    #[error("the amount is larger than the books can hold")]
+    Overflow,
+}
+
+impl Micros {
+    pub const ZERO: Micros = Micros(0);
+    /// Micro-units in one currency unit.
+    pub const PER_UNIT: i64 = 1_000_000;
+
+    /// Reads a plain decimal: digits, at most one point, an optional leading minus.
+    ///
+    /// # Example: the first price of the domestic list
+    /// ```
+    /// use quittance::domain::money::Micros;
+    /// assert_eq!(Micros::parse("0.045").unwrap(), Micros(45_000));
+    /// assert!(Micros::parse("1e3").is_err());
+    /// ```
+    pub fn parse(text: &str) -> Result<Micros, MoneyFault> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if text.len() > 40 || !plain(whole) || !plain(fraction) {
+            return Err(MoneyFault::NotAnAmount(text.chars().take(40).collect()));
+        }
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > 6 {
+            return Err(MoneyFault::TooFine(text.to_owned()));
+        }
+        let whole: i64 = whole.parse().map_err(|_| MoneyFault::Overflow)?;
+        let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| MoneyFault::Overflow)?;
+        let micros = whole
+            .checked_mul(Self::PER_UNIT)
+            .and_then(|w| w.checked_add(fraction))
+            .ok_or(MoneyFault::Overflow)?;
+        Ok(Micros(if text.starts_with('-') { -micros } else { micros }))
+    }
+
+    pub fn plus(self, other: Micros) -> Result<Micros, MoneyFault> {
+        self.0.checked_add(other.0).map(Micros).ok_or(MoneyFault::Overflow)
+    }
+
+    pub fn minus(self, other: Micros) -> Result<Micros, MoneyFault> {
+        self.0.checked_sub(other.0).map(Micros).ok_or(MoneyFault::Overflow)
+    }
+
+    /// A price times a number of units.
+    pub fn times(self, units: i64) -> Result<Micros, MoneyFault> {
+        self.0.checked_mul(units).map(Micros).ok_or(MoneyFault::Overflow)
+    }
+
+    /// The net part of a VAT-inclusive amount, rounded half away from zero to a micro-unit.
+    /// `rate_ppm` is the rate in millionths: 6 % is 60,000.
+    ///
+    /// # Example: 65 yuan at 6 % are 61.320755 net
+    /// ```
+    /// use quittance::domain::money::Micros;
+    /// assert_eq!(Micros::parse("65").unwrap().net_of_vat(60_000), Micros(61_320_755));
+    /// ```
+    pub fn net_of_vat(self, rate_ppm: i64) -> Micros {
+        self.share_rounded(1_000_000, 1_000_000 + rate_ppm)
+    }
+
+    /// `self * numerator / denominator`, rounded half away from zero. The result is never larger
+    /// than `self` where `0 <= numerator <= denominator`, so it can't overflow there.
+    pub fn share_rounded(self, numerator: i64, denominator: i64) -> Micros {
+        debug_assert!(denominator > 0 && (0..=denominator).contains(&numerator));
+        let product = i128::from(self.0) * i128::from(numerator);
+        let half = i128::from(denominator) / 2;
+        let rounded = (product.abs() + half) / i128::from(denominator) * product.signum();
+        Micros(rounded as i64)
+    }
+
+    /// Rounds down (towards zero) to whole cents, as bills do (D13).
+    pub fn floor_to_cents(self) -> Micros {
+        Micros(self.0 / 10_000 * 10_000)
+    }
+
+    /// The amount as people read it: at least two decimals, more only where they say something.
+    pub fn for_people(self) -> String {
+        let mut decimal = self.decimal();
+        if decimal.scale() < 2 {
+            decimal.rescale(2);
+        }
+        decimal.to_string()
+    }
+
+    /// Half-up rounding to `decimals`, for the option `half_up` of D13.
+    pub fn round_half_up(self, decimals: u32) -> Micros {
+        let rounded =
+            Decimal::new(self.0, 6).round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
+        let mut exact = rounded;
+        exact.rescale(6);
+        Micros(exact.mantissa() as i64)
+    }
+
+    fn decimal(self) -> Decimal {
+        Decimal::new(self.0, 6).normalize()
+    }
+}
+
+/// A decimal string without trailing zeros, as `--json` prints money: `40.04`, `0.045`, `0`.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.decimal())
+    }
+}
+
+/// Sums saturate nowhere: use it only over amounts already bounded by a checked total.
+impl Sum for Micros {
+    fn sum<I: Iterator<Item = Micros>>(iter: I) -> Micros {
+        Micros(iter.map(|m| m.0).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_print_as_they_were_written() {
+        for text in ["0", "40.04", "0.045", "-3.5", "100", "0.000001", "9223372036854.775807"] {
+            assert_eq!(Micros::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Micros::parse("40").unwrap().for_people(), "40.00");
+        assert_eq!(Micros::parse("0.0405").unwrap().for_people(), "0.0405");
+    }
+
+    #[test]
+    fn what_is_not_a_plain_decimal_is_refused() {
+        for text in ["", "-", ".", "5.", ".5", "+1", "1e3", "1_000", "1,5", "0x1", "½", "1.1.1", " 1", "NaN"]
+        {
+            assert!(Micros::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Micros::parse("0.0000001"), Err(MoneyFault::TooFine("0.0000001".into())));
+        assert_eq!(Micros::parse("9223372036855"), Err(MoneyFault::Overflow));
+    }
+
+    #[test]
+    fn shares_round_half_away_from_zero() {
+        assert_eq!(Micros(5).share_rounded(1, 2), Micros(3));
+        assert_eq!(Micros(-5).share_rounded(1, 2), Micros(-3));
+        assert_eq!(Micros(i64::MAX).share_rounded(1, 1), Micros(i64::MAX));
+    }
+
+    #[test]
+    fn cents_round_by_name() {
+        assert_eq!(Micros(40_049_999).floor_to_cents(), Micros(40_040_000));
+        assert_eq!(Micros(40_045_000).round_half_up(2), Micros(40_050_000));
+    }
+}

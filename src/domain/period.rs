@@ -1,0 +1,233 @@
+//! Times, 5-minute windows, months and validities, all judged in the billing zone.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc,
+};
+use chrono_tz::Tz;
+
+/// A moment in microseconds since the epoch, UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    pub const MINUTE: i64 = 60_000_000;
+    pub const HOUR: i64 = 60 * Self::MINUTE;
+    pub const DAY: i64 = 24 * Self::HOUR;
+
+    /// Reads RFC 3339 with an offset, to the microsecond; finer digits are cut off.
+    pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+        DateTime::parse_from_rfc3339(text).ok().map(|t| Timestamp(t.timestamp_micros()))
+    }
+
+    pub fn plus_micros(self, micros: i64) -> Timestamp {
+        Timestamp(self.0.saturating_add(micros))
+    }
+
+    fn utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
+/// Length of an accrual window in microseconds: five minutes (R125).
+pub const WINDOW: i64 = 5 * Timestamp::MINUTE;
+
+/// The start of the 5-minute window that holds `at`: `start <= at < start + 5 min`.
+///
+/// Every zone's offset is a whole number of 5 minutes today, so windows aligned in UTC are
+/// aligned in the billing zone, too (D1).
+pub fn window_start(at: Timestamp) -> Timestamp {
+    Timestamp(at.0.div_euclid(WINDOW) * WINDOW)
+}
+
+/// The billing zone: months, days and validities follow its calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zone(Tz);
+
+impl Zone {
+    pub fn parse(name: &str) -> Option<Zone> {
+        Tz::from_str(name).ok().map(Zone)
+    }
+
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    /// RFC 3339 in this zone, with as many fraction digits as the time has.
+    pub fn format(self, at: Timestamp) -> String {
+        at.utc().with_timezone(&self.0).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    }
+
+    /// Date and time for tables: `2026-03-01 09:05`.
+    pub fn format_short(self, at: Timestamp) -> String {
+        at.utc().with_timezone(&self.0).format("%Y-%m-%d %H:%M").to_string()
+    }
+
+    pub fn month_of(self, at: Timestamp) -> Month {
+        let local = at.utc().with_timezone(&self.0);
+        Month { year: local.year(), month: local.month() }
+    }
+
+    /// The first moment of a month in this zone.
+    pub fn month_start(self, month: Month) -> Timestamp {
+        let first = NaiveDate::from_ymd_opt(month.year, month.month, 1).unwrap_or(NaiveDate::MAX);
+        self.resolve(first.and_time(chrono::NaiveTime::MIN))
+    }
+
+    /// The end of something valid from `start`, half-open: calendar months are added to the
+    /// start's own day and clamped to the month's last day, at the same local time (D21).
+    pub fn end_of_validity(self, start: Timestamp, validity: Validity) -> Timestamp {
+        let local = start.utc().with_timezone(&self.0).naive_local();
+        let end = match validity {
+            Validity::Months(n) => local.checked_add_months(Months::new(n)),
+            Validity::Days(n) => local.checked_add_days(Days::new(n.into())),
+        };
+        self.resolve(end.unwrap_or(NaiveDateTime::MAX))
+    }
+
+    /// A local time as a moment: in a gap the first moment after it, in an overlap the earlier.
+    pub fn resolve(self, local: NaiveDateTime) -> Timestamp {
+        let mut probe = local;
+        for _ in 0..200 {
+            match self.0.from_local_datetime(&probe) {
+                LocalResult::Single(t) | LocalResult::Ambiguous(t, _) => {
+                    return Timestamp(t.timestamp_micros());
+                }
+                LocalResult::None => probe += chrono::TimeDelta::minutes(15),
+            }
+        }
+        Timestamp(local.and_utc().timestamp_micros())
+    }
+}
+
+/// A calendar month of the billing zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    pub year: i32,
+    pub month: u32,
+}
+
+impl Month {
+    /// The month as one integer that sorts: 202603.
+    pub fn number(self) -> i64 {
+        i64::from(self.year) * 100 + i64::from(self.month)
+    }
+
+    pub fn next(self) -> Month {
+        if self.month == 12 {
+            Month { year: self.year + 1, month: 1 }
+        } else {
+            Month { month: self.month + 1, ..self }
+        }
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+impl FromStr for Month {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Month, String> {
+        let parsed = text.split_once('-').and_then(|(y, m)| {
+            (y.len() == 4 && m.len() == 2).then_some(())?;
+            Some(Month { year: y.parse().ok()?, month: m.parse().ok()? })
+        });
+        parsed
+            .filter(|m| (1..=12).contains(&m.month) && m.year > 0)
+            .ok_or_else(|| format!("`{text}` is not a month: write YYYY-MM"))
+    }
+}
+
+/// How long a plan is valid from its purchase (D21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Months(u32),
+    Days(u32),
+}
+
+impl FromStr for Validity {
+    type Err = String;
+
+    /// Reads `24 months` or `180 days`.
+    fn from_str(text: &str) -> Result<Validity, String> {
+        let fault = || format!("`{text}` is not a validity: write such as \"24 months\" or \"180 days\"");
+        let (count, unit) = text.split_once(' ').ok_or_else(fault)?;
+        let count: u32 = count.parse().map_err(|_| fault())?;
+        match (count, unit) {
+            (1..=1200, "month" | "months") => Ok(Validity::Months(count)),
+            (1..=36500, "day" | "days") => Ok(Validity::Days(count)),
+            _ => Err(fault()),
+        }
+    }
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self {
+            Validity::Months(n) => (n, "month"),
+            Validity::Days(n) => (n, "day"),
+        };
+        write!(f, "{count} {unit}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn shanghai() -> Zone {
+        Zone::parse("Asia/Shanghai").unwrap()
+    }
+
+    #[test]
+    fn windows_are_half_open() {
+        assert_eq!(window_start(at("2026-03-01T09:04:59.999999+08:00")), at("2026-03-01T09:00:00+08:00"));
+        assert_eq!(window_start(at("2026-03-01T09:05:00+08:00")), at("2026-03-01T09:05:00+08:00"));
+        assert_eq!(window_start(Timestamp(-1)), Timestamp(-WINDOW));
+    }
+
+    #[test]
+    fn months_begin_at_local_midnight() {
+        let zone = shanghai();
+        assert_eq!(zone.month_of(at("2026-02-28T16:00:00Z")).to_string(), "2026-03");
+        assert_eq!(zone.month_of(at("2026-02-28T15:59:59.999999Z")).to_string(), "2026-02");
+        assert_eq!(zone.month_start("2026-03".parse().unwrap()), at("2026-03-01T00:00:00+08:00"));
+    }
+
+    #[test]
+    fn months_are_added_to_the_purchase_day_and_clamped() {
+        let zone = shanghai();
+        let end =
+            |start: &str, months| zone.format(zone.end_of_validity(at(start), Validity::Months(months)));
+        assert_eq!(end("2024-02-29T10:00:00+08:00", 24), "2026-02-28T10:00:00+08:00");
+        assert_eq!(end("2026-08-31T10:00:00+08:00", 6), "2027-02-28T10:00:00+08:00");
+        assert_eq!(end("2026-01-31T10:00:00+08:00", 2), "2026-03-31T10:00:00+08:00");
+    }
+
+    #[test]
+    fn a_day_that_a_zone_skips_ends_at_its_first_moment_after() {
+        let apia = Zone::parse("Pacific/Apia").unwrap();
+        let end = apia.end_of_validity(at("2011-11-30T12:00:00-10:00"), Validity::Months(1));
+        assert_eq!(apia.format(end), "2011-12-31T00:00:00+14:00");
+    }
+
+    #[test]
+    fn validities_read_back_as_written() {
+        for text in ["24 months", "180 days", "1 month"] {
+            assert_eq!(text.parse::<Validity>().unwrap().to_string(), text);
+        }
+        for text in ["0 months", "2 years", "months", "-1 days", "99999999999 days"] {
+            assert!(text.parse::<Validity>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Products: what is sold and the rules that differ between them, as data (R66-R69, R134-R138).
+
+use std::sync::Arc;
+
+use super::period::{Timestamp, Validity};
+
+/// How message text becomes billable units (RULES section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LengthRule {
+    /// Every character 1; up to 70 one message, else 67 each (R109, R110).
+    Domestic,
+    /// GSM-7 where every character is in it (160/153), else UCS-2 (70/67) (R112-R118).
+    International,
+    /// One unit a message whatever its text, as e-mail (RULES 4.3).
+    One,
+}
+
+/// How a character outside the Basic Multilingual Plane counts (RULES section 3, emoji).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Astral {
+    /// Two: its UTF-16 code units. The default.
+    Utf16,
+    /// One: a Unicode scalar value.
+    Scalar,
+}
+
+/// When a charge is made final (R86, R87).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeOn {
+    /// Charged first, given back on a failure receipt within 72 hours.
+    Receipt,
+    /// Charged on submission, never given back.
+    Submission,
+}
+
+/// What the pay-as-you-go price of a product is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PricedBy {
+    /// Tiers by monthly volume and template type (R46, R135).
+    TemplateType,
+    /// A price per country, not tiered (R126, R138).
+    Country,
+    /// One list for all messages.
+    Nothing,
+}
+
+/// Domestic or international, from the sender's home country (R138).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Region {
+    Domestic,
+    International,
+}
+
+/// A VAT rate in millionths (6 % is 60,000), valid from a moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VatRate {
+    pub from: Timestamp,
+    pub ppm: i64,
+}
+
+/// One product of the catalogue.
+#[derive(Clone, Debug)]
+pub struct Product {
+    pub id: Arc<str>,
+    pub name: String,
+    /// The `channel` of messages that belong to this product: `sms`, `email`, ...
+    pub channel: String,
+    /// Restricts the product to one region of its channel.
+    pub region: Option<Region>,
+    pub length: LengthRule,
+    pub astral: Astral,
+    pub charge_on: ChargeOn,
+    pub priced_by: PricedBy,
+    /// The commodity of its units in the books: `SMSD`, `SMSI`, `MAIL`.
+    pub commodity: Arc<str>,
+    /// Its branch of the income accounts: `SMS:Domestic` gives `Income:SMS:Domestic:Plan`.
+    pub income: Arc<str>,
+    /// Validity of its plans where a package names none (D21).
+    pub validity: Validity,
+    /// Ascending by `from`; the first is valid from the beginning of time.
+    pub vat: Vec<VatRate>,
+    /// Whether plan-covered units advance the price tiers (D3; off).
+    pub tier_counts_plan: bool,
+    /// Whether individual accounts may send promotional messages (R70, D68).
+    pub individual_promotional: bool,
+    /// Whether buying and activating need a verified account (R2, D85).
+    pub needs_verification: bool,
+    /// Whether use needs the product to be activated once (R9, R14, D33, D85).
+    pub needs_activation: bool,
+}
+
+impl Product {
+    /// The VAT rate at a moment, in millionths.
+    pub fn vat_at(&self, at: Timestamp) -> i64 {
+        self.vat.iter().rev().find(|rate| rate.from <= at).or(self.vat.first()).map_or(0, |rate| rate.ppm)
+    }
+}
+
+/// All products, in the order of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub products: Vec<Product>,
+}
+
+impl Catalog {
+    pub fn get(&self, id: &str) -> Option<&Product> {
+        self.products.iter().find(|p| &*p.id == id)
+    }
+
+    /// The product of a message: its channel's, for its region where the channel knows regions.
+    pub fn of_message(&self, channel: &str, region: Region) -> Option<&Product> {
+        self.products.iter().find(|p| p.channel == channel && p.region.is_none_or(|r| r == region))
+    }
+}

@@ -1,0 +1,315 @@
+//! Charges each new message once: plan units first, then pay-as-you-go (R27-R29, R125, D1, D40).
+//!
+//! Takes the batches that no run has charged and the messages in suspense whose cause may be
+//! mended, streams them out, rates them account by account, and writes charges, ledger, plans,
+//! balances and suspense. All of it is one transaction: a run is done whole or not at all.
+
+mod order;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::order::{IN_MEMORY, UsageOrder, Waiting};
+use super::{JobError, Parked, Report, Run};
+use crate::domain::account::{Account, Status};
+use crate::domain::charge::{Charged, Class, Payer, Tariff, Unrated, Usage, charge_account};
+use crate::domain::money::Micros;
+use crate::store::charging::{self, Effects, Streamed};
+
+/// Accounts that are loaded together.
+const TOGETHER: usize = 400;
+/// Parked accounts and dry-run lines that a report names; the rest is counted.
+const NAMED: usize = 1_000;
+
+pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    let batches = charging::claim_batches(run.tx, run.run_no).await?;
+    let (first, last) = charging::submit_span(run.tx, run.run_no).await?;
+    let expected = charging::expected_messages(run.tx, run.run_no).await?;
+    run.progress.begin("charging", Some(expected as u64));
+
+    let mut names = Names::default();
+    let mut order = UsageOrder::new(first, last, IN_MEMORY);
+    let mut spilled = Ok(());
+    charging::for_each_message(run.tx, &batches, |message| {
+        if spilled.is_ok() {
+            spilled = order.push(names.waiting(&message));
+        }
+        Ok(())
+    })
+    .await?;
+    let on_disk = |source| JobError::Spill { dir: std::env::temp_dir().display().to_string(), source };
+    spilled.map_err(on_disk)?;
+    let mut portions = order.portions().map_err(on_disk)?;
+
+    let classes = names.classes(&run);
+    let mut charging = Charging {
+        effects: Effects::new(run.tx, run.run_no),
+        names: &names,
+        classes: &classes,
+        suspended_now: FxHashSet::default(),
+        totals: Totals::default(),
+        parked: BTreeMap::new(),
+        effect_lines: BTreeMap::new(),
+        run,
+    };
+    while let Some(portion) = portions.next().map_err(on_disk)? {
+        charging.charge_portion(&portion).await?;
+    }
+    charging.run.progress.end();
+    Ok(charging.report(batches.iter().map(|(first, last)| last - first + 1).sum()))
+}
+
+/// Accounts and classes by number, so that a waiting message is small.
+#[derive(Default)]
+struct Names {
+    accounts: Vec<Arc<str>>,
+    account_numbers: FxHashMap<Arc<str>, u32>,
+    classes: Vec<[Arc<str>; 3]>,
+    class_numbers: FxHashMap<[Arc<str>; 3], u32>,
+    /// The class of the message before: mostly the same again.
+    last_class: u32,
+}
+
+impl Names {
+    fn waiting(&mut self, message: &Streamed<'_>) -> Waiting {
+        Waiting {
+            submit_time: message.submit_time,
+            batch_no: message.batch_no,
+            line: message.line,
+            key: message.key,
+            account: self.account(message.account_id),
+            class: self.class(message),
+            units: message.units,
+            too_long: message.too_long,
+            suspended: message.suspended,
+        }
+    }
+
+    fn account(&mut self, id: &str) -> u32 {
+        if let Some(number) = self.account_numbers.get(id) {
+            return *number;
+        }
+        let number = self.accounts.len() as u32;
+        let id: Arc<str> = id.into();
+        self.accounts.push(id.clone());
+        self.account_numbers.insert(id, number);
+        number
+    }
+
+    fn class(&mut self, message: &Streamed<'_>) -> u32 {
+        let wanted = [message.product, message.template_type, message.country];
+        let same = |class: &[Arc<str>; 3]| class.iter().zip(wanted).all(|(known, word)| &**known == word);
+        if self.classes.get(self.last_class as usize).is_some_and(same) {
+            return self.last_class;
+        }
+        let key = wanted.map(Arc::<str>::from);
+        let next = self.classes.len() as u32;
+        self.last_class = *self.class_numbers.entry(key.clone()).or_insert(next);
+        if self.last_class == next {
+            self.classes.push(key);
+        }
+        self.last_class
+    }
+
+    fn classes<'c>(&self, run: &Run<'c>) -> Vec<Class<'c>> {
+        let catalog = &run.config.catalog;
+        let class = |[product, template_type, country]: &[Arc<str>; 3]| Class {
+            product: catalog.get(product),
+            template_type: template_type.clone(),
+            country: country.clone(),
+        };
+        self.classes.iter().map(class).collect()
+    }
+}
+
+/// Sums of a run for its report.
+#[derive(Default)]
+struct Totals {
+    accounts: i64,
+    messages: i64,
+    plan_units: i64,
+    payg_units: i64,
+    charges: i64,
+    suspended: i64,
+    released: i64,
+}
+
+struct Charging<'a> {
+    run: Run<'a>,
+    effects: Effects,
+    names: &'a Names,
+    classes: &'a [Class<'a>],
+    /// Accounts that became overdue in an earlier portion of this run: its start decides (D53).
+    suspended_now: FxHashSet<u32>,
+    totals: Totals,
+    parked: BTreeMap<String, String>,
+    effect_lines: BTreeMap<EffectKey, (i64, Micros)>,
+}
+
+/// Account, class, payer and unit price of a dry run's line.
+type EffectKey = (Arc<str>, u32, i64, Option<i64>);
+
+impl Charging<'_> {
+    /// Charges a sorted portion, so many accounts at a time.
+    async fn charge_portion(&mut self, portion: &[Waiting]) -> Result<(), JobError> {
+        let mut accounts: Vec<&[Waiting]> = portion.chunk_by(|a, b| a.account == b.account).collect();
+        accounts.sort_by_key(|messages| messages.first().map(|m| &self.names.accounts[m.account as usize]));
+        for together in accounts.chunks(TOGETHER) {
+            self.charge_together(together).await?;
+        }
+        // The next portion may hold the same accounts and loads them again.
+        self.effects.flush(self.run.tx).await?;
+        Ok(())
+    }
+
+    async fn charge_together(&mut self, together: &[&[Waiting]]) -> Result<(), JobError> {
+        let names = self.names;
+        let numbers = together.iter().filter_map(|messages| messages.first()).map(|m| m.account as usize);
+        let ids: Vec<&str> = numbers.map(|number| &*names.accounts[number]).collect();
+        let earliest = together.iter().filter_map(|messages| messages.first()).map(|m| m.submit_time).min();
+        let from_month = self.run.config.zone.month_of(earliest.unwrap_or_default()).number();
+        let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month).await?;
+        for messages in together {
+            let Some(first) = messages.first() else { continue };
+            let id = names.accounts[first.account as usize].clone();
+            match loaded.remove(&id) {
+                None => self.suspend_all(&id, messages, Unrated::UnknownAccount),
+                Some(Err(fault)) => self.park(&id, messages, fault.to_string()),
+                Some(Ok((account, last_entry))) => self.charge_account(account, last_entry, messages),
+            }
+            self.run.progress.advance(messages.len() as u64);
+            self.effects.flush_full(self.run.tx).await?;
+        }
+        Ok(())
+    }
+
+    fn charge_account(&mut self, mut account: Account, last_entry: i64, messages: &[Waiting]) {
+        let id = account.account_id.clone();
+        let number = messages.first().map_or(0, |m| m.account);
+        if self.suspended_now.contains(&number) {
+            account.status = Status::Active;
+        }
+        let before = account.clone();
+        let usage: Vec<Usage> = messages.iter().map(usage).collect();
+        let tariff = Tariff {
+            classes: self.classes,
+            book: &self.run.config.book,
+            zone: self.run.config.zone,
+            run_no: self.run.run_no,
+        };
+        // A fault or a panic of one account's charging parks that account only (F110).
+        let charged = catch_unwind(AssertUnwindSafe(|| charge_account(&mut account, &usage, &tariff)));
+        match charged {
+            Ok(Ok(charged)) => {
+                if before.status == Status::Active && account.status == Status::Suspended {
+                    self.suspended_now.insert(number);
+                }
+                self.effects.account(&before, &account, last_entry, &charged, self.classes);
+                self.take(&id, messages, &charged);
+            }
+            Ok(Err(fault)) => self.park(&id, messages, fault.to_string()),
+            Err(_) => self.park(&id, messages, "charging it panicked; see the log".into()),
+        }
+    }
+
+    /// Counts what was charged, and settles the messages' places in suspense.
+    fn take(&mut self, id: &Arc<str>, messages: &[Waiting], charged: &Charged) {
+        self.totals.accounts += 1;
+        self.totals.messages += (messages.len() - charged.unrated.len()) as i64;
+        self.totals.charges += charged.charges.len() as i64;
+        for charge in &charged.charges {
+            let payer = match charge.payer {
+                Payer::Plan(plan_no) => {
+                    self.totals.plan_units += charge.units;
+                    plan_no
+                }
+                Payer::Payg => {
+                    self.totals.payg_units += charge.units;
+                    0
+                }
+            };
+            if self.run.dry_run {
+                let price = charge.unit_price.filter(|_| payer == 0).map(|price| price.0);
+                let line = self.effect_lines.entry((id.clone(), charge.class, payer, price)).or_default();
+                line.0 += charge.units;
+                line.1 = Micros(line.1.0.saturating_add(charge.amount.0));
+            }
+        }
+        let mut unrated = charged.unrated.iter().peekable();
+        for (index, message) in messages.iter().enumerate() {
+            match unrated.next_if(|(waiting, _)| *waiting == index) {
+                Some((_, reason)) => self.suspend(id, message, *reason),
+                None if message.suspended => {
+                    self.totals.released += 1;
+                    self.effects.resettle(id, message.key, None);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn park(&mut self, id: &Arc<str>, messages: &[Waiting], fault: String) {
+        tracing::error!(account.id = %id, "Parked account `{id}`: {fault}");
+        self.suspend_all(id, messages, Unrated::AccountParked);
+        self.parked.insert(id.to_string(), fault);
+    }
+
+    fn suspend_all(&mut self, id: &Arc<str>, messages: &[Waiting], reason: Unrated) {
+        messages.iter().for_each(|message| self.suspend(id, message, reason));
+    }
+
+    fn suspend(&mut self, id: &Arc<str>, message: &Waiting, reason: Unrated) {
+        if message.suspended {
+            self.effects.resettle(id, message.key, Some(reason));
+        } else {
+            self.totals.suspended += 1;
+            self.effects.suspend(id, message.key, (message.batch_no, message.line), reason);
+        }
+    }
+
+    fn report(self, batches: i64) -> Report {
+        let totals = &self.totals;
+        let parked = self.parked.iter().take(NAMED);
+        Report {
+            counts: vec![
+                ("batches", batches),
+                ("accounts", totals.accounts),
+                ("messages", totals.messages),
+                ("plan_units", totals.plan_units),
+                ("payg_units", totals.payg_units),
+                ("charges", totals.charges),
+                ("suspended", totals.suspended),
+                ("released", totals.released),
+                ("parked", self.parked.len() as i64),
+            ],
+            worked: batches > 0 || totals.messages > 0,
+            left_waiting: totals.suspended > 0 || !self.parked.is_empty(),
+            parked: parked
+                .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
+                .collect(),
+            effects: self.effect_lines.iter().take(NAMED).map(|(key, sums)| self.effect(key, sums)).collect(),
+        }
+    }
+
+    fn effect(&self, (id, class, plan_no, price): &EffectKey, (units, amount): &(i64, Micros)) -> String {
+        let [product, template_type, country] = &self.names.classes[*class as usize];
+        let words = [&**product, &**template_type, &**country];
+        let class = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        match price {
+            Some(price) => format!("{id}  {class}  {units} units at {} = {amount}", Micros(*price)),
+            None => format!("{id}  {class}  {units} units from plan {id}-p{plan_no}"),
+        }
+    }
+}
+
+fn usage(message: &Waiting) -> Usage {
+    Usage {
+        class: message.class,
+        submit_time: message.submit_time,
+        units: message.units,
+        too_long: message.too_long,
+    }
+}

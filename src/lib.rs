@@ -1,0 +1,27 @@
+//! Quittance keeps the money right for companies that sell SMS and e-mail sending.
+//!
+//! ```text
+//!  files, stdin --ingest--> batches, messages --aggregate-charges--> charges, ledger
+//!                                                    |   ^
+//!                              plans, balances, tiers'   'prices, products (config)
+//! ```
+//! Messages come in as batches, each whole or not at all. Every five minutes a run streams the
+//! batches that are not charged yet through the domain, which decides in memory, and writes all
+//! effects in one transaction. Nothing is ever marked message by message: what became of a message
+//! follows from its batch and its charge.
+//!
+//! Direction: `main -> cli -> runner -> jobs -> {store, ingest} -> domain`. `desk` is what people
+//! do by hand; it stands beside the jobs. `tests/it/tidy.rs` checks this.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod desk;
+pub mod domain;
+pub mod ingest;
+pub mod jobs;
+pub mod progress;
+pub mod runner;
+pub mod scenario;
+pub mod store;

@@ -1,0 +1,7 @@
+//! Parse, wire, run, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quittance::cli::main()
+}

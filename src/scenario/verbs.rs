@@ -1,0 +1,483 @@
+//! The verbs of scenario files. `tests/scenarios/README.md` tells clerks how to use them.
+
+use std::fmt::Write as _;
+
+use goldenscript::{ArgumentConsumer, Command};
+
+use super::stage::{Said, Stage};
+use crate::config::Config;
+use crate::desk::DeskError;
+use crate::desk::orders::{Wanted, place};
+use crate::desk::{accounts, intake};
+use crate::domain::account::Kind;
+use crate::domain::length::measure;
+use crate::domain::money::Micros;
+use crate::domain::period::{Timestamp, Zone};
+use crate::domain::price::{Method, Package, PriceBook, Rate, Scope, Tier};
+use crate::jobs;
+use crate::progress::Silent;
+use crate::runner::{self, Options, describe};
+use crate::store::accounts::NewAccount;
+use crate::store::charging::{ChargeRow, charges};
+use crate::store::{charging, messages, orders, status};
+
+type Arguments<'a> = ArgumentConsumer<'a>;
+
+impl Stage {
+    pub fn perform(&mut self, command: &Command) -> Said<String> {
+        let mut given = command.consume_args();
+        let said = match command.name.as_str() {
+            "at" => self.at(&mut given),
+            "package" => self.package(&mut given),
+            "price" => self.price(&mut given),
+            "account" => self.account(&mut given),
+            "top-up" => self.top_up(&mut given),
+            "verify" | "activate" => self.admit(&command.name, &mut given),
+            "order" => self.order(&mut given),
+            "message" => self.message(&mut given),
+            "ingest" => self.ingest_command(&mut given),
+            "retry" => self.retry(&mut given),
+            "run" => self.run_job(&mut given),
+            "show" => self.show(&mut given),
+            "explain" => self.explain(&mut given),
+            "length" => self.length(&mut given),
+            other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
+        }?;
+        given.reject_next().map_err(|error| error.to_string())?;
+        Ok(said)
+    }
+
+    fn at(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        self.now = time(need(given, "a time")?, self.zone())?;
+        Ok(String::new())
+    }
+
+    fn package(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "a package")?.to_owned();
+        let product = given.take_key("product").unwrap_or("sms-domestic").to_owned();
+        let size = number(given.take_key("size").ok_or("a package needs size=")?)?;
+        let price = money(given.take_key("price").ok_or("a package needs price=")?)?;
+        let currency = given.take_key("currency").unwrap_or("CNY");
+        let validity = given.take_key("validity").map(str::parse).transpose()?;
+        self.configure(|config| {
+            let validity = validity.or(config.catalog.get(&product).map(|p| p.validity));
+            let validity = validity.ok_or_else(|| format!("there is no product {product}"))?;
+            let package = Package {
+                id: id.as_str().into(),
+                product: product.as_str().into(),
+                size,
+                currency: currency.into(),
+                validity,
+                prices: vec![(Scope::Everyone, price)],
+                from: Timestamp(i64::MIN),
+                until: None,
+                renewal_discount_ppm: None,
+                renewal_validity: None,
+            };
+            rebuild(config, |_, packages| {
+                packages.retain(|known| *known.id != *package.id);
+                packages.push(package);
+            })
+        })
+    }
+
+    /// `price PRODUCT CLASS "100:0.045 *:0.040"`: a list of the script's own, instead of the one
+    /// that is shipped for the same product, class, currency and buyer.
+    fn price(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let product = need(given, "a product")?.to_owned();
+        let class = need(given, "a template type or country")?.to_owned();
+        let tiers = tiers(need(given, "tiers such as 100:0.045 *:0.040")?)?;
+        let zone = self.zone();
+        let scope = match (given.take_key("account"), given.take_key("kind")) {
+            (Some(account), _) => Scope::Account(account.into()),
+            (None, Some(kind)) => Scope::Kind(kind.into()),
+            (None, None) => Scope::Everyone,
+        };
+        let rate = Rate {
+            product: product.as_str().into(),
+            currency: given.take_key("currency").unwrap_or("CNY").into(),
+            scope,
+            class: if class == "all" { "".into() } else { class.as_str().into() },
+            from: given.take_key("from").map_or(Ok(Timestamp(i64::MIN)), |text| time(text, zone))?,
+            until: given.take_key("until").map(|text| time(text, zone)).transpose()?,
+            method: match given.take_key("method") {
+                Some("volume") => Method::Volume,
+                _ => Method::Graduated,
+            },
+            tiers,
+        };
+        let begins = rate.from == Timestamp(i64::MIN);
+        self.configure(|config| {
+            rebuild(config, |rates, _| {
+                let same = |known: &Rate| {
+                    (&known.product, &known.currency, &known.scope, &known.class)
+                        == (&rate.product, &rate.currency, &rate.scope, &rate.class)
+                };
+                // A list without `from` begins the story anew; others continue it.
+                rates.retain(|known| !(begins && same(known)));
+                rates.push(rate);
+            })
+        })
+    }
+
+    fn account(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an account")?.to_owned();
+        let kind = given.take_key("kind").unwrap_or("enterprise");
+        let new = NewAccount {
+            account_id: id.clone(),
+            name: given.take_key("name").unwrap_or(&id).to_owned(),
+            kind: Kind::parse(kind).ok_or_else(|| format!("unknown kind {kind}"))?,
+            currency: given.take_key("currency").unwrap_or("CNY").to_owned(),
+            email: None,
+            phone: None,
+            locale: "en".into(),
+            credit_limit: given.take_key("credit-limit").map_or(Ok(Micros::ZERO), money)?,
+        };
+        let balance = given.take_key("balance").map(money).transpose()?;
+        self.runtime.block_on(accounts::add(&self.db, &new, self.now)).map_err(refusal)?;
+        if let Some(balance) = balance {
+            self.pay_in(&id, balance, None)?;
+        }
+        Ok(String::new())
+    }
+
+    fn pay_in(&mut self, id: &str, amount: Micros, reference: Option<&str>) -> Said<()> {
+        self.top_ups += 1;
+        let own = format!("top-up-{}", self.top_ups);
+        let reference = reference.unwrap_or(&own);
+        let paid = accounts::top_up(&self.db, id, amount, reference, self.now);
+        self.runtime.block_on(paid).map(|_| ()).map_err(refusal)
+    }
+
+    fn top_up(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an account")?;
+        let amount = money(need(given, "an amount")?)?;
+        let reference = given.take_key("reference");
+        self.pay_in(id, amount, reference)?;
+        self.account_line(id)
+    }
+
+    fn admit(&mut self, verb: &str, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an account")?;
+        let (db, now) = (&self.db, self.now);
+        let done = match verb {
+            "verify" => self.runtime.block_on(accounts::verify(db, id, now)),
+            _ => {
+                let product = need(given, "a product")?;
+                self.runtime.block_on(accounts::activate(db, &self.config, id, product, now))
+            }
+        };
+        done.map(|_| String::new()).map_err(refusal)
+    }
+
+    fn order(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an account")?;
+        let reference = given.take_key("reference");
+        let mut wanted = Vec::new();
+        while let Some(item) = given.next_pos() {
+            wanted.push(Wanted::parse(&item.replacen('*', ":", 1))?);
+        }
+        let placed = place(&self.db, &self.config, id, &wanted, reference, self.now);
+        let order = self.runtime.block_on(placed).map_err(refusal)?;
+        let mut said = format!("{}  paid {}\n", order.order_id, order.paid.for_people());
+        for plan in &order.plans {
+            let (size, until) = (plan.size, self.zone().format(plan.expires_at));
+            let _ = writeln!(
+                said,
+                "{}  {} units for {} until {until}",
+                plan.plan_id,
+                size,
+                plan.price.for_people()
+            );
+        }
+        Ok(said)
+    }
+
+    /// Writes messages that the next `ingest` or `run` hands in as one batch.
+    fn message(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "a message id")?;
+        let zone = self.zone();
+        let at = given.take_key("at").map_or(Ok(self.now), |text| time(text, zone))?;
+        let count = given.take_key("count").map_or(Ok(1), number)?;
+        let mut line = serde_json::Map::new();
+        let defaults = [("channel", "sms"), ("submit_status", "accepted")];
+        line.extend(defaults.map(|(key, value)| (key.to_owned(), value.into())));
+        line.insert("submit_time".into(), zone.format(at).into());
+        while let Some((key, value)) = given.next_key() {
+            let key = match key {
+                "from" => "account_id",
+                "to" => "country",
+                "type" => "template_type",
+                "units" => "sms_size",
+                "text" => "content",
+                "sign" => "sign_name",
+                "status" => "submit_status",
+                "code" => "reject_code",
+                other => other,
+            };
+            line.insert(key.to_owned(), value.into());
+        }
+        for index in 1..=count {
+            let id = if count == 1 { id.to_owned() } else { format!("{id}-{index}") };
+            line.insert("message_id".into(), id.into());
+            let _ = writeln!(self.pending, "{}", serde_json::Value::Object(line.clone()));
+        }
+        Ok(String::new())
+    }
+
+    /// `ingest` hands in the messages written so far; with lines, a file of those lines.
+    fn ingest_command(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let source = given.take_key("source").unwrap_or("generic").to_owned();
+        let name = given.take_key("name").unwrap_or("file.csv").to_owned();
+        let mut content = String::new();
+        while let Some(line) = given.next_pos() {
+            content.push_str(line);
+            content.push('\n');
+        }
+        if content.is_empty() {
+            self.ingest_pending()
+        } else {
+            self.ingest(&name, content.as_bytes(), &source)
+        }
+    }
+
+    fn retry(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let batch = number(need(given, "a batch")?)?;
+        let retried = intake::retry_batch(&self.db, &self.config, batch, self.now);
+        let retried = self.runtime.block_on(retried).map_err(refusal)?;
+        let taken = retried.taken.map_or(0, |batch| batch.lines);
+        Ok(format!("{taken} taken, {} still rejected\n", retried.still_rejected))
+    }
+
+    /// Runs a job and tells what it charged, and what it had to leave.
+    fn run_job(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let name = need(given, "a job")?;
+        let dry_run = given.next_pos() == Some("dry");
+        let job = jobs::find(name).ok_or_else(|| format!("unknown job {name}"))?;
+        let mut said = self.ingest_pending()?;
+        if said.lines().count() == 1 && said.contains(" accepted\n") {
+            // Everything was taken: not worth a line of the story.
+            said.clear();
+        }
+        let options = Options { as_of: Some(self.now), dry_run };
+        let finished = self.runtime.block_on(runner::run(&self.db, &self.config, job, options, &Silent));
+        let finished = finished.map_err(|error| describe(&error))?;
+        let mut charged = Vec::new();
+        if !dry_run {
+            let (charges, waiting) = self
+                .runtime
+                .block_on(async {
+                    let mut tx = self.db.read().await?;
+                    let charges = charges(&mut tx, None, Some(finished.run_no)).await?;
+                    let waiting = status::suspense(&mut tx, 100).await?;
+                    Ok::<_, crate::store::StoreError>((charges, waiting))
+                })
+                .map_err(|error| describe(&error))?;
+            charged = charges;
+            for charge in &charged {
+                let _ = writeln!(said, "{}", charge_words(charge, self.zone()));
+            }
+            for row in waiting {
+                let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
+            }
+        }
+        finished.effects.iter().for_each(|effect| said.push_str(&format!("would charge {effect}\n")));
+        if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {
+            said.push_str("nothing to do\n");
+        }
+        Ok(said)
+    }
+
+    fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let what = need(given, "account, plans, charges, ledger or waiting")?;
+        if what == "waiting" {
+            let waiting = self.runtime.block_on(async {
+                let mut tx = self.db.read().await?;
+                charging::waiting(&mut tx).await
+            });
+            let waiting = waiting.map_err(|error: crate::store::StoreError| describe(&error))?;
+            return Ok(format!("{} batches, {} in suspense\n", waiting.batches, waiting.suspense));
+        }
+        let id = need(given, "an account")?;
+        match what {
+            "account" => self.account_line(id),
+            "plans" => self.plan_lines(id),
+            "charges" => self.charge_lines(id),
+            "ledger" => self.ledger_lines(id),
+            other => Err(format!("nothing called {other} can be shown")),
+        }
+    }
+
+    fn account_line(&self, id: &str) -> Said<String> {
+        let account = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            accounts::find(&mut tx, id).await
+        });
+        let account = account.map_err(refusal)?;
+        let funds = account.funds;
+        let available = funds.available().map_err(|fault| fault.to_string())?;
+        let (balance, unbilled) = (funds.balance.for_people(), funds.unbilled.for_people());
+        let (status, available) = (account.status.as_str(), available.for_people());
+        Ok(format!("{id}  {status}  balance {balance}  unbilled {unbilled}  available {available}\n"))
+    }
+
+    fn plan_lines(&self, id: &str) -> Said<String> {
+        let plans = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            orders::plans(&mut tx, id).await
+        });
+        let plans = plans.map_err(|error| describe(&error))?;
+        let mut said = String::new();
+        for plan in plans {
+            let _ = writeln!(
+                said,
+                "{}  {}  {} of {} left  until {}",
+                plan.plan_id,
+                plan.package,
+                plan.remaining,
+                plan.size,
+                self.zone().format(plan.expires_at)
+            );
+        }
+        Ok(said)
+    }
+
+    fn charge_lines(&self, id: &str) -> Said<String> {
+        let all = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            charges(&mut tx, Some(id), None).await
+        });
+        let all = all.map_err(|error| describe(&error))?;
+        Ok(all.iter().map(|charge| charge_words(charge, self.zone()) + "\n").collect())
+    }
+
+    fn ledger_lines(&self, id: &str) -> Said<String> {
+        let postings = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            orders::ledger(&mut tx, id).await
+        });
+        let postings = postings.map_err(|error| describe(&error))?;
+        let mut said = String::new();
+        for entry in postings.chunk_by(|a, b| a.cause == b.cause) {
+            let Some(first) = entry.first() else { continue };
+            let _ = writeln!(said, "{}  {}", self.zone().format_short(first.at), cause_words(&first.cause));
+            for posting in entry {
+                let plan = if posting.plan_no > 0 { format!(":p{}", posting.plan_no) } else { String::new() };
+                let amount = if posting.commodity.len() == 3 {
+                    Micros(posting.amount).to_string()
+                } else {
+                    posting.amount.to_string()
+                };
+                let _ = writeln!(said, "    {}{plan}  {amount} {}", posting.ledger, posting.commodity);
+            }
+        }
+        Ok(said)
+    }
+
+    fn explain(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let (account, id) = (need(given, "an account")?, need(given, "a message")?);
+        let found = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            let Some(message) = messages::find(&mut tx, account, id).await? else { return Ok(None) };
+            let parts = messages::paid_parts(&mut tx, account, &message).await?;
+            Ok::<_, crate::store::StoreError>(Some((message, parts)))
+        });
+        let found = found.map_err(|error| describe(&error))?;
+        let (message, parts) = found.ok_or_else(|| format!("no message {id}"))?;
+        let mut said = format!("{id}  {} units", message.units);
+        for part in parts {
+            let price = part.unit_price.unwrap_or_default();
+            let _ = match part.plan_id {
+                Some(plan) => write!(said, "  {} from {plan}", part.units),
+                None => write!(said, "  {} @ {price}", part.units),
+            };
+        }
+        match (message.disposition, message.suspense) {
+            (_, Some(reason)) => said.push_str(&format!("  waits: {reason}")),
+            (Some(disposition), None) => said.push_str(&format!("  {disposition}")),
+            (None, None) => {}
+        }
+        Ok(said + "\n")
+    }
+
+    fn length(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let text = need(given, "a text")?;
+        let times = given.take_key("times").map_or(Ok(1), number)?;
+        let product = given.take_key("product").unwrap_or("sms-domestic");
+        let known =
+            self.config.catalog.get(product).ok_or_else(|| format!("there is no product {product}"))?;
+        let text = text.repeat(usize::try_from(times).map_err(|error| error.to_string())?);
+        let length = measure(known.length, known.astral, given.take_key("sign"), &text);
+        Ok(format!("{} {} -> {} messages\n", length.units, length.encoding.as_str(), length.segments))
+    }
+}
+
+/// A charge as a clerk reads it.
+fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
+    let class = [&*charge.template_type, &*charge.country];
+    let class = class.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let payer = match (&charge.plan_id, charge.unit_price) {
+        (Some(plan), _) => format!("from {plan}"),
+        (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),
+    };
+    let window = zone.format_short(charge.window);
+    format!("{}  {window}  {class}  {} units {payer}", charge.account_id, charge.units)
+}
+
+/// A cause without the number of the run, which is no part of the story.
+fn cause_words(cause: &str) -> String {
+    match cause.split_once(':') {
+        Some(("charge", _)) => "charge".into(),
+        _ => cause.to_owned(),
+    }
+}
+
+fn rebuild(config: &mut Config, change: impl FnOnce(&mut Vec<Rate>, &mut Vec<Package>)) -> Said<()> {
+    let (mut rates, mut packages) = (config.book.rates.clone(), config.book.packages.clone());
+    change(&mut rates, &mut packages);
+    config.book = PriceBook::new(rates, packages).map_err(|faults| format!("{faults:?}"))?;
+    Ok(())
+}
+
+fn need<'a>(given: &mut Arguments<'a>, what: &str) -> Said<&'a str> {
+    given.next_pos().ok_or_else(|| format!("{what} is missing"))
+}
+
+fn number(text: &str) -> Said<i64> {
+    text.parse().map_err(|_| format!("{text} is not a number"))
+}
+
+fn money(text: &str) -> Said<Micros> {
+    Micros::parse(text).map_err(|fault| fault.to_string())
+}
+
+/// Reads `2026-03-01 09:05`, with seconds and fractions where they matter, in the billing zone; or
+/// RFC 3339.
+fn time(text: &str, zone: Zone) -> Said<Timestamp> {
+    let local = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"]
+        .iter()
+        .find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok());
+    let read = local.map(|local| zone.resolve(local)).or_else(|| Timestamp::parse_rfc3339(text));
+    read.ok_or_else(|| format!("{text} is not a time"))
+}
+
+/// Reads `100:0.045 300:0.040 *:0.039`: up to so many units at this price.
+fn tiers(text: &str) -> Said<Vec<Tier>> {
+    let mut over = 0;
+    let mut tiers = Vec::new();
+    for word in text.split_whitespace() {
+        let (bound, price) = word.split_once(':').unwrap_or(("*", word));
+        let up_to = if bound == "*" { None } else { Some(number(bound)?) };
+        tiers.push(Tier { over, up_to, price: money(price)? });
+        over = up_to.unwrap_or(over);
+    }
+    Ok(tiers)
+}
+
+/// A refusal with its name; anything else in full.
+fn refusal(error: DeskError) -> String {
+    match error {
+        DeskError::Refused { code, message } => format!("{code}: {message}"),
+        other => describe(&other),
+    }
+}

@@ -1,0 +1,149 @@
+//! Accounts and their money.
+
+use super::db::{Row, Tx, values};
+use super::dialect::for_update;
+use super::error::StoreError;
+use super::orders::save_entries;
+use crate::domain::account::{Funds, Kind, Status};
+use crate::domain::ledger::Entry;
+use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
+
+/// An account as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRow {
+    pub account_id: String,
+    pub name: String,
+    pub kind: Kind,
+    pub currency: String,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: String,
+    pub status: Status,
+    pub funds: Funds,
+    pub verified_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    /// Numbers of the last order, plan and ledger entry.
+    pub orders: i64,
+    pub plans: i64,
+    pub entries: i64,
+}
+
+const COLUMNS: &str = "account_id, name, kind, currency, email, phone, locale, status, balance, unbilled, due, \
+    credit_limit, verified_at, created_at, orders, plans, entries";
+
+fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
+    let account_id = row.text(0)?;
+    let (kind, status) = (row.text(2)?, row.text(7)?);
+    let unknown = |what: &str| StoreError::Corrupt(format!("account {account_id} has the {what}"));
+    Ok(AccountRow {
+        name: row.text(1)?,
+        kind: Kind::parse(&kind).ok_or_else(|| unknown(&format!("kind {kind}")))?,
+        currency: row.text(3)?,
+        email: row.opt_text(4)?,
+        phone: row.opt_text(5)?,
+        locale: row.text(6)?,
+        status: Status::parse(&status).ok_or_else(|| unknown(&format!("status {status}")))?,
+        funds: Funds {
+            balance: Micros(row.int(8)?),
+            unbilled: Micros(row.int(9)?),
+            due: Micros(row.int(10)?),
+            credit_limit: Micros(row.int(11)?),
+        },
+        verified_at: row.opt_int(12)?.map(Timestamp),
+        created_at: Timestamp(row.int(13)?),
+        orders: row.int(14)?,
+        plans: row.int(15)?,
+        entries: row.int(16)?,
+        account_id,
+    })
+}
+
+/// What makes a new account.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    pub account_id: String,
+    pub name: String,
+    pub kind: Kind,
+    pub currency: String,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: String,
+    pub credit_limit: Micros,
+}
+
+/// Adds an account; false where the id is taken.
+pub async fn add(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "insert into accounts (account_id, name, kind, currency, email, phone, locale, status, \
+               credit_limit, created_at) values ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9) \
+               on conflict (account_id) do nothing";
+    let values = values![
+        &new.account_id,
+        &new.name,
+        new.kind.as_str(),
+        &new.currency,
+        new.email.clone(),
+        new.phone.clone(),
+        &new.locale,
+        new.credit_limit.0,
+        now.0,
+    ];
+    Ok(tx.execute(sql, values).await? == 1)
+}
+
+pub async fn find(tx: &mut Tx, account_id: &str) -> Result<Option<AccountRow>, StoreError> {
+    let sql = format!("select {COLUMNS} from accounts where account_id = $1");
+    tx.row(sql, values![account_id]).await?.as_ref().map(account_row).transpose()
+}
+
+/// The same, locked until the transaction ends: whoever changes an account goes through here.
+pub async fn lock(tx: &mut Tx, account_id: &str) -> Result<Option<AccountRow>, StoreError> {
+    let sql = format!("select {COLUMNS} from accounts where account_id = $1{}", for_update(tx.dialect()));
+    tx.row(sql, values![account_id]).await?.as_ref().map(account_row).transpose()
+}
+
+pub async fn list(tx: &mut Tx) -> Result<Vec<AccountRow>, StoreError> {
+    let sql = format!("select {COLUMNS} from accounts order by account_id");
+    tx.rows(sql, vec![]).await?.iter().map(account_row).collect()
+}
+
+/// The amount that a reference was used for, if it was.
+pub async fn top_up_of(tx: &mut Tx, account_id: &str, reference: &str) -> Result<Option<Micros>, StoreError> {
+    let sql = "select amount from top_ups where account_id = $1 and reference = $2";
+    let row = tx.row(sql, values![account_id, reference]).await?;
+    row.map(|row| row.int(0).map(Micros)).transpose()
+}
+
+/// Saves a top-up of a locked account: the money, the status that follows, the entry.
+pub async fn save_top_up(
+    tx: &mut Tx,
+    account: &AccountRow,
+    reference: &str,
+    amount: Micros,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    let sql = "insert into top_ups (account_id, reference, amount, at) values ($1, $2, $3, $4)";
+    tx.execute(sql, values![&account.account_id, reference, amount.0, entry.at.0]).await?;
+    let sql = "update accounts set balance = $2, status = $3, entries = $4 where account_id = $1";
+    let status = account.status.as_str();
+    let values = values![&account.account_id, account.funds.balance.0, status, account.entries + 1];
+    tx.execute(sql, values).await?;
+    save_entries(tx, &account.account_id, account.entries, std::slice::from_ref(entry)).await
+}
+
+pub async fn verify(tx: &mut Tx, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "update accounts set verified_at = coalesce(verified_at, $2) where account_id = $1";
+    tx.execute(sql, values![account_id, now.0]).await.map(|_| ())
+}
+
+/// Activates a product for an account; the first time counts.
+pub async fn activate(
+    tx: &mut Tx,
+    account_id: &str,
+    product: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "insert into activations (account_id, product, at) values ($1, $2, $3) \
+               on conflict (account_id, product) do nothing";
+    tx.execute(sql, values![account_id, product, now.0]).await.map(|_| ())
+}

@@ -1,0 +1,329 @@
+//! Batches: everything that comes in comes as one, whole or not at all, and once (F48-F50, F58, D70, D86).
+//!
+//! Rows go by bulk load into a temporary table and from there into `messages` in one statement, so
+//! that a message that is known already is found by the key and judged: the same again is a
+//! duplicate, anything else a conflict.
+
+use super::db::{Dialect, Row, Tx, values};
+use super::dialect::{Bulk, for_update};
+use super::error::StoreError;
+use crate::domain::message::{Disposition, MessageRow};
+use crate::domain::period::Timestamp;
+
+/// Where a batch came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `generic`, `aliyun`, `twilio`, ...
+    pub source: String,
+    /// File name; `-` for standard input.
+    pub name: String,
+    pub format: String,
+    /// The CSV header, to judge rejected lines again.
+    pub header: Option<String>,
+}
+
+/// A batch as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchRow {
+    pub batch_no: i64,
+    pub source: String,
+    pub name: String,
+    pub format: String,
+    pub header: Option<String>,
+    pub lines: i64,
+    pub accepted: i64,
+    pub duplicates: i64,
+    pub conflicts: i64,
+    pub rejected: i64,
+    pub ignored_keys: String,
+    pub first_submit: Option<Timestamp>,
+    pub last_submit: Option<Timestamp>,
+    pub ingested_at: Timestamp,
+    /// The run that charged it.
+    pub run_no: Option<i64>,
+}
+
+/// What became of a batch that was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    Taken(BatchRow),
+    /// The same content came before; nothing was changed.
+    Already(BatchRow),
+}
+
+/// A line that was not simply accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineRow {
+    pub line: i64,
+    /// `rejected`, `conflict`, `duplicate`, `note`.
+    pub verdict: String,
+    pub reason: String,
+    pub detail: String,
+    pub raw: Option<String>,
+    pub retried_in: Option<i64>,
+}
+
+const STAGED: &str = "line, account_id, id_hi, id_lo, product, template_type, country, disposition, reject_code, \
+    units, submit_time, raw_id, biz_id, out_id, recipient_hash, source_units";
+const STAGED_LINES: &str = "line, reason, detail, raw";
+
+/// A batch on its way in.
+pub struct Staging {
+    rows: Bulk,
+    faults: Bulk,
+    staged: i64,
+    rejected: i64,
+    first_submit: Option<Timestamp>,
+    last_submit: Option<Timestamp>,
+}
+
+impl Staging {
+    pub async fn begin(tx: &mut Tx) -> Result<Staging, StoreError> {
+        let dialect = tx.dialect();
+        let (int, text, end) = match dialect {
+            Dialect::Sqlite => ("integer", "text", ""),
+            Dialect::Postgres => ("bigint", "text collate \"C\"", " on commit drop"),
+        };
+        let typed = |columns: &str| -> String {
+            let integer =
+                ["line", "id_hi", "id_lo", "units", "submit_time", "recipient_hash", "source_units"];
+            let column = |name: &str| format!("{name} {}", if integer.contains(&name) { int } else { text });
+            columns.split(", ").map(|name| column(name.trim())).collect::<Vec<_>>().join(", ")
+        };
+        tx.execute(format!("create temporary table staged ({}){end}", typed(STAGED)), vec![]).await?;
+        tx.execute(format!("create temporary table staged_lines ({}){end}", typed(STAGED_LINES)), vec![])
+            .await?;
+        Ok(Staging {
+            rows: Bulk::new(dialect, "staged", STAGED),
+            faults: Bulk::new(dialect, "staged_lines", STAGED_LINES),
+            staged: 0,
+            rejected: 0,
+            first_submit: None,
+            last_submit: None,
+        })
+    }
+
+    pub async fn push(&mut self, tx: &mut Tx, line: i64, row: &MessageRow) -> Result<(), StoreError> {
+        let disposition = match row.disposition {
+            Disposition::Billable if row.too_long => Some("too_long"),
+            Disposition::Billable => None,
+            other => Some(other.as_str()),
+        };
+        self.rows.push(&[
+            line.into(),
+            row.account_id.as_str().into(),
+            row.key.hi.into(),
+            row.key.lo.into(),
+            (&*row.product).into(),
+            row.template_type.into(),
+            row.country.as_str().into(),
+            disposition.into(),
+            row.reject_code.as_deref().into(),
+            row.units.into(),
+            row.submit_time.0.into(),
+            row.raw_id.as_deref().into(),
+            row.biz_id.as_deref().into(),
+            row.out_id.as_deref().into(),
+            row.recipient_hash.into(),
+            row.size_differs.into(),
+        ]);
+        self.staged += 1;
+        self.first_submit = Some(self.first_submit.map_or(row.submit_time, |t| t.min(row.submit_time)));
+        self.last_submit = self.last_submit.max(Some(row.submit_time));
+        self.rows.flush_full(tx).await
+    }
+
+    /// Keeps a line that was rejected, with its raw text.
+    pub async fn push_fault(
+        &mut self,
+        tx: &mut Tx,
+        line: i64,
+        reason: &str,
+        detail: &str,
+        raw: &str,
+    ) -> Result<(), StoreError> {
+        self.faults.push(&[line.into(), reason.into(), detail.into(), raw.into()]);
+        self.rejected += 1;
+        self.faults.flush_full(tx).await
+    }
+
+    /// Merges what was staged. The caller commits, or rolls back where it was `Already` known.
+    pub async fn finish(
+        mut self,
+        tx: &mut Tx,
+        origin: &Origin,
+        content_hash: &str,
+        ignored_keys: &str,
+        now: Timestamp,
+    ) -> Result<Ingested, StoreError> {
+        self.rows.flush(tx).await?;
+        self.faults.flush(tx).await?;
+        // One merge at a time: two batches with the same messages in another order would deadlock,
+        // and batch numbers follow the order of commit.
+        super::runs::take_turn(tx, "ingest").await?;
+        let sql = "insert into batches (kind, source, name, format, header, content_hash, lines, accepted, \
+                   duplicates, conflicts, rejected, ignored_keys, first_submit, last_submit, ingested_at) \
+                   values ('messages', $1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10, $11, $12) \
+                   on conflict (kind, source, content_hash) do nothing returning batch_no";
+        let values = values![
+            &origin.source,
+            &origin.name,
+            &origin.format,
+            origin.header.clone(),
+            content_hash,
+            self.staged + self.rejected,
+            self.staged,
+            self.rejected,
+            ignored_keys,
+            self.first_submit.map(|t| t.0),
+            self.last_submit.map(|t| t.0),
+            now.0,
+        ];
+        let Some(row) = tx.row(sql, values).await? else {
+            let known = by_content(tx, &origin.source, content_hash).await?;
+            let gone = || StoreError::Corrupt("a batch with this content came and went".into());
+            return known.map(Ingested::Already).ok_or_else(gone);
+        };
+        let batch_no = row.int(0)?;
+        self.merge(tx, batch_no).await?;
+        if tx.dialect() == Dialect::Sqlite {
+            tx.execute("drop table staged", vec![]).await?;
+            tx.execute("drop table staged_lines", vec![]).await?;
+        }
+        let taken = find(tx, batch_no).await?;
+        taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
+    }
+
+    async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
+        // The temporary table is read in the order it was written, so of two lines with one id the
+        // first is taken.
+        let sql = format!(
+            "insert into messages (batch_no, {STAGED}) select $1, {STAGED} from staged where true \
+             on conflict (account_id, id_hi, id_lo) do nothing"
+        );
+        let accepted = tx.execute(sql, values![batch_no]).await? as i64;
+        let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
+                        select $1, line, 'rejected', reason, detail, raw from staged_lines";
+        tx.execute(rejected, values![batch_no]).await?;
+        tx.execute(NOTE_SIZES, values![batch_no]).await?;
+        if accepted == self.staged {
+            return Ok(());
+        }
+        tx.execute(judge_known(), values![batch_no]).await?;
+        let count = "select count(*) from batch_lines where batch_no = $1 and verdict = 'conflict'";
+        let conflicts = tx.int(count, values![batch_no]).await?;
+        let duplicates = self.staged - accepted - conflicts;
+        let sql = "update batches set accepted = $2, duplicates = $3, conflicts = $4 where batch_no = $1";
+        tx.execute(sql, values![batch_no, accepted, duplicates, conflicts]).await.map(|_| ())
+    }
+}
+
+const NOTE_SIZES: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
+    select $1, s.line, 'note', 'size_differs', \
+           'the source counts ' || cast(s.source_units as text) || ' units, we count ' || cast(s.units as text) \
+    from staged s where s.source_units is not null";
+
+/// Lines whose message is known from another line: the same again, or a conflict with what differs.
+fn judge_known() -> String {
+    let compared = [
+        ("product", "m.product", "s.product"),
+        ("template_type", "m.template_type", "s.template_type"),
+        ("country", "m.country", "s.country"),
+        ("units", "cast(m.units as text)", "cast(s.units as text)"),
+        ("submit_time", "cast(m.submit_time as text)", "cast(s.submit_time as text)"),
+        ("state", "coalesce(m.disposition, 'accepted')", "coalesce(s.disposition, 'accepted')"),
+        ("reject_code", "coalesce(m.reject_code, '')", "coalesce(s.reject_code, '')"),
+    ];
+    let same: Vec<_> = compared.iter().map(|(_, was, is)| format!("{was} = {is}")).collect();
+    let differs: Vec<_> = compared
+        .iter()
+        .map(|(name, was, is)| {
+            format!("case when {was} = {is} then '' else '; {name} ' || {is} || ', was ' || {was} end")
+        })
+        .collect();
+    let (same, differs) = (same.join(" and "), differs.join(" || "));
+    format!(
+        "insert into batch_lines (batch_no, line, verdict, reason, detail) \
+         select $1, s.line, case when {same} then 'duplicate' else 'conflict' end, \
+                case when {same} then 'known' else 'other_content' end, \
+                'message is known from batch ' || cast(m.batch_no as text) || ' line ' || cast(m.line as text) \
+                || {differs} \
+         from staged s join messages m \
+           on m.account_id = s.account_id and m.id_hi = s.id_hi and m.id_lo = s.id_lo \
+         where not (m.batch_no = $1 and m.line = s.line)"
+    )
+}
+
+const BATCH: &str = "select batch_no, source, name, format, header, lines, accepted, duplicates, conflicts, \
+    rejected, ignored_keys, first_submit, last_submit, ingested_at, run_no from batches";
+
+fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
+    Ok(BatchRow {
+        batch_no: row.int(0)?,
+        source: row.text(1)?,
+        name: row.text(2)?,
+        format: row.text(3)?,
+        header: row.opt_text(4)?,
+        lines: row.int(5)?,
+        accepted: row.int(6)?,
+        duplicates: row.int(7)?,
+        conflicts: row.int(8)?,
+        rejected: row.int(9)?,
+        ignored_keys: row.text(10)?,
+        first_submit: row.opt_int(11)?.map(Timestamp),
+        last_submit: row.opt_int(12)?.map(Timestamp),
+        ingested_at: Timestamp(row.int(13)?),
+        run_no: row.opt_int(14)?,
+    })
+}
+
+pub async fn list(tx: &mut Tx) -> Result<Vec<BatchRow>, StoreError> {
+    tx.rows(format!("{BATCH} order by batch_no"), vec![]).await?.iter().map(batch_row).collect()
+}
+
+pub async fn find(tx: &mut Tx, batch_no: i64) -> Result<Option<BatchRow>, StoreError> {
+    let row = tx.row(format!("{BATCH} where batch_no = $1"), values![batch_no]).await?;
+    row.as_ref().map(batch_row).transpose()
+}
+
+/// The batch that brought this content from this source.
+pub async fn by_content(tx: &mut Tx, source: &str, hash: &str) -> Result<Option<BatchRow>, StoreError> {
+    let sql = format!("{BATCH} where kind = 'messages' and source = $1 and content_hash = $2");
+    tx.row(sql, values![source, hash]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// Lines of a batch that were not simply accepted.
+pub async fn lines(tx: &mut Tx, batch_no: i64) -> Result<Vec<LineRow>, StoreError> {
+    let sql = "select line, verdict, reason, detail, raw, retried_in from batch_lines where batch_no = $1 \
+               order by line, verdict";
+    let line = |row: &Row| {
+        Ok(LineRow {
+            line: row.int(0)?,
+            verdict: row.text(1)?,
+            reason: row.text(2)?,
+            detail: row.text(3)?,
+            raw: row.opt_text(4)?,
+            retried_in: row.opt_int(5)?,
+        })
+    };
+    tx.rows(sql, values![batch_no]).await?.iter().map(line).collect()
+}
+
+/// Locks a batch, so that two retries of it take turns.
+pub async fn lock(tx: &mut Tx, batch_no: i64) -> Result<Option<BatchRow>, StoreError> {
+    let sql = format!("{BATCH} where batch_no = $1{}", for_update(tx.dialect()));
+    tx.row(sql, values![batch_no]).await?.as_ref().map(batch_row).transpose()
+}
+
+/// Notes that rejected lines were taken by a later batch after all.
+pub async fn mark_retried(
+    tx: &mut Tx,
+    batch_no: i64,
+    lines: &[i64],
+    retried_in: i64,
+) -> Result<(), StoreError> {
+    let rows = lines.iter().map(|line| values![*line, batch_no, retried_in]).collect();
+    let statement = "update batch_lines set retried_in = v.retried from v where batch_lines.batch_no = v.batch \
+                     and batch_lines.line = v.line and verdict = 'rejected'";
+    super::with_values(tx, "line, batch, retried", rows, statement).await.map(|_| ())
+}

@@ -1,0 +1,437 @@
+//! What a charging run reads and writes: usage streamed out, accounts whole, all effects in bulk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::db::{Row, Tx, Value, values};
+use super::dialect::{Bulk, Field, for_each_row, for_update};
+use super::error::StoreError;
+use super::orders::LedgerWriter;
+use crate::domain::account::{Account, Accrual, Funds, Kind, Status};
+use crate::domain::charge::{Charge, Charged, Class, Payer, Unrated};
+use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
+use crate::domain::plan::Plan;
+
+/// Messages waiting to be charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub batches: i64,
+    /// Accepted lines of those batches: an upper bound, for the progress bar.
+    pub messages: i64,
+    /// Messages in suspense, mended or not.
+    pub suspense: i64,
+}
+
+pub async fn waiting(tx: &mut Tx) -> Result<Waiting, StoreError> {
+    let sql = "select count(*), cast(coalesce(sum(accepted), 0) as bigint) from batches where run_no is null";
+    let row = tx.row(sql, vec![]).await?;
+    let (batches, messages) = match row {
+        Some(row) => (row.int(0)?, row.int(1)?),
+        None => (0, 0),
+    };
+    let suspense = tx.int("select count(*) from suspense where run_no is null", vec![]).await?;
+    Ok(Waiting { batches, messages, suspense })
+}
+
+/// Marks the batches that no run has charged as this run's and gives their numbers as ranges.
+pub async fn claim_batches(tx: &mut Tx, run_no: i64) -> Result<Vec<(i64, i64)>, StoreError> {
+    let sql = "update batches set run_no = $1 where run_no is null returning batch_no";
+    let rows = tx.rows(sql, values![run_no]).await?;
+    let mut numbers = rows.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
+    numbers.sort_unstable();
+    let ranges = numbers.chunk_by(|a, b| a + 1 == *b).filter_map(|run| Some((*run.first()?, *run.last()?)));
+    Ok(ranges.collect())
+}
+
+/// The earliest and the latest submit time among the batches of a run.
+pub async fn submit_span(tx: &mut Tx, run_no: i64) -> Result<(Timestamp, Timestamp), StoreError> {
+    let sql = "select min(first_submit), max(last_submit) from batches where run_no = $1";
+    let Some(row) = tx.row(sql, values![run_no]).await? else { return Ok(Default::default()) };
+    Ok((Timestamp(row.opt_int(0)?.unwrap_or(0)), Timestamp(row.opt_int(1)?.unwrap_or(0))))
+}
+
+/// Accepted lines of a run's batches and open suspense: what its progress counts up to.
+pub async fn expected_messages(tx: &mut Tx, run_no: i64) -> Result<i64, StoreError> {
+    let sql = "select cast(coalesce(sum(accepted), 0) as bigint) from batches where run_no = $1";
+    let accepted = tx.int(sql, values![run_no]).await?;
+    Ok(accepted + tx.int("select count(*) from suspense where run_no is null", vec![]).await?)
+}
+
+/// A message as it is streamed out to be charged.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed<'a> {
+    pub account_id: &'a str,
+    pub product: &'a str,
+    pub template_type: &'a str,
+    pub country: &'a str,
+    pub units: i64,
+    pub submit_time: Timestamp,
+    pub batch_no: i64,
+    pub line: i64,
+    pub key: (i64, i64),
+    pub too_long: bool,
+    /// It waited in suspense before.
+    pub suspended: bool,
+}
+
+const STREAMED: &str = "m.account_id, m.product, m.template_type, m.country, m.units, m.submit_time, m.batch_no, \
+    m.line, m.id_hi, m.id_lo, m.disposition";
+const STREAMED_TYPES: &str = "ttttiiiiiit";
+
+fn streamed<'a>(row: &[Field<'a>], suspended: bool) -> Result<Streamed<'a>, StoreError> {
+    Ok(Streamed {
+        account_id: row[0].text()?,
+        product: row[1].text()?,
+        template_type: row[2].text()?,
+        country: row[3].text()?,
+        units: row[4].int()?,
+        submit_time: Timestamp(row[5].int()?),
+        batch_no: row[6].int()?,
+        line: row[7].int()?,
+        key: (row[8].int()?, row[9].int()?),
+        too_long: row[10].opt_text()?.is_some(),
+        suspended,
+    })
+}
+
+/// Streams the messages to be charged: those of the batches, and those in suspense whose cause may
+/// be mended. Rejected and inbound ones are never charged (R97, R102, D24, D70).
+pub async fn for_each_message(
+    tx: &mut Tx,
+    batches: &[(i64, i64)],
+    mut each: impl FnMut(Streamed<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mended = format!(
+        "select {STREAMED} from suspense s join messages m on m.account_id = s.account_id \
+         and m.id_hi = s.id_hi and m.id_lo = s.id_lo where s.run_no is null and (s.reason <> 'unknown_account' \
+         or exists (select 1 from accounts a where a.account_id = s.account_id))"
+    );
+    for_each_row(tx, &mended, STREAMED_TYPES, |row| each(streamed(row, true)?)).await?;
+    for (first, last) in batches {
+        let sql = format!(
+            "select {STREAMED} from messages m where m.batch_no between {first} and {last} \
+             and (m.disposition is null or m.disposition = 'too_long')"
+        );
+        for_each_row(tx, &sql, STREAMED_TYPES, |row| each(streamed(row, false)?)).await?;
+    }
+    Ok(())
+}
+
+/// A charge as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChargeRow {
+    pub account_id: String,
+    pub window: Timestamp,
+    pub product: String,
+    pub template_type: String,
+    pub country: String,
+    pub units: i64,
+    pub messages: i64,
+    /// None: pay-as-you-go.
+    pub plan_id: Option<String>,
+    pub unit_price: Option<Micros>,
+    pub amount: Micros,
+}
+
+/// The charges of a run, or all of an account where no run is given.
+pub async fn charges(
+    tx: &mut Tx,
+    account_id: Option<&str>,
+    run_no: Option<i64>,
+) -> Result<Vec<ChargeRow>, StoreError> {
+    let sql = "select c.account_id, c.window_start, c.product, c.template_type, c.country, c.units, c.messages, \
+               p.plan_id, c.unit_price, c.amount from charges c \
+               left join plans p on p.account_id = c.account_id and p.plan_no = c.plan_no \
+               where ($1 is null or c.account_id = $1) and ($2 is null or c.run_no = $2) \
+               order by c.account_id, c.window_start, c.run_no, c.product, c.template_type, c.country, c.first_unit";
+    let charge = |row: &Row| {
+        Ok(ChargeRow {
+            account_id: row.text(0)?,
+            window: Timestamp(row.int(1)?),
+            product: row.text(2)?,
+            template_type: row.text(3)?,
+            country: row.text(4)?,
+            units: row.int(5)?,
+            messages: row.int(6)?,
+            plan_id: row.opt_text(7)?,
+            unit_price: row.opt_int(8)?.map(Micros),
+            amount: Micros(row.int(9)?),
+        })
+    };
+    tx.rows(sql, values![account_id, run_no]).await?.iter().map(charge).collect()
+}
+
+/// Accounts to be charged, locked in id order; with them the number of their last ledger entry.
+pub async fn load_accounts(
+    tx: &mut Tx,
+    ids: &[&str],
+    from_month: i64,
+) -> Result<BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>, StoreError> {
+    let list = placeholders(ids.len());
+    let bound = || ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
+    let sql = format!(
+        "select account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries from accounts \
+         where account_id in ({list}) order by account_id{}",
+        for_update(tx.dialect())
+    );
+    let mut accounts = BTreeMap::new();
+    for row in tx.rows(sql, bound()).await? {
+        let loaded = account(&row);
+        accounts.insert(Arc::from(row.text(0)?), loaded);
+    }
+    let sql = format!(
+        "select account_id, plan_no, product, size, remaining, net, released, effective_at, expires_at from plans \
+         where account_id in ({list}) and remaining > 0 order by account_id, plan_no{}",
+        for_update(tx.dialect())
+    );
+    for row in tx.rows(sql, bound()).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            account.plans.push(plan(&row)?);
+        }
+    }
+    let sql = format!("select account_id, product from activations where account_id in ({list})");
+    for row in tx.rows(sql, bound()).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            account.activated.push(row.text(1)?.into());
+        }
+    }
+    load_counters(tx, &list, bound(), from_month, &mut accounts).await?;
+    Ok(accounts)
+}
+
+async fn load_counters(
+    tx: &mut Tx,
+    list: &str,
+    bound: Vec<Value>,
+    from_month: i64,
+    accounts: &mut BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "select account_id, month, product, class, units from tier_counters \
+         where account_id in ({list}) and month >= {from_month}"
+    );
+    for row in tx.rows(sql, bound.clone()).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            let key = (row.int(1)?, row.text(2)?.into(), row.text(3)?.into());
+            account.tiers.insert(key, row.int(4)?);
+        }
+    }
+    let sql = format!(
+        "select account_id, month, product, vat_ppm, gross, net from accruals \
+         where account_id in ({list}) and month >= {from_month}"
+    );
+    for row in tx.rows(sql, bound).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            let key = (row.int(1)?, row.text(2)?.into(), row.int(3)?);
+            let accrual = Accrual { gross: Micros(row.int(4)?), net: Micros(row.int(5)?) };
+            account.accruals.insert(key, accrual);
+        }
+    }
+    Ok(())
+}
+
+fn placeholders(count: usize) -> String {
+    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
+}
+
+fn account(row: &Row) -> Result<(Account, i64), StoreError> {
+    let (kind, status) = (row.text(1)?, row.text(3)?);
+    let corrupt = |what: &str| StoreError::Corrupt(format!("an account of the {what}"));
+    let account = Account {
+        account_id: row.text(0)?.into(),
+        kind: Kind::parse(&kind).ok_or_else(|| corrupt(&format!("kind {kind}")))?,
+        currency: row.text(2)?.into(),
+        status: Status::parse(&status).ok_or_else(|| corrupt(&format!("status {status}")))?,
+        funds: Funds {
+            balance: Micros(row.int(4)?),
+            unbilled: Micros(row.int(5)?),
+            due: Micros(row.int(6)?),
+            credit_limit: Micros(row.int(7)?),
+        },
+        plans: Vec::new(),
+        activated: Vec::new(),
+        tiers: BTreeMap::new(),
+        accruals: BTreeMap::new(),
+    };
+    Ok((account, row.int(8)?))
+}
+
+fn plan(row: &Row) -> Result<Plan, StoreError> {
+    Ok(Plan {
+        plan_no: row.int(1)?,
+        product: row.text(2)?.into(),
+        size: row.int(3)?,
+        remaining: row.int(4)?,
+        net: Micros(row.int(5)?),
+        released: Micros(row.int(6)?),
+        effective_at: Timestamp(row.int(7)?),
+        expires_at: Timestamp(row.int(8)?),
+    })
+}
+
+/// The effects of a run on their way in; all are written in the run's one transaction.
+pub struct Effects {
+    run_no: i64,
+    charges: Bulk,
+    ledger: LedgerWriter,
+    suspense: Bulk,
+    accounts: Vec<Vec<Value>>,
+    plans: Vec<Vec<Value>>,
+    tiers: Vec<Vec<Value>>,
+    accruals: Vec<Vec<Value>>,
+    resolved: Vec<Vec<Value>>,
+}
+
+/// Accounts whose updates are kept before they are written.
+const UPDATES: usize = 400;
+
+impl Effects {
+    pub fn new(tx: &Tx, run_no: i64) -> Effects {
+        let charges = "account_id, window_start, run_no, product, template_type, country, first_unit, units, \
+                       messages, plan_no, unit_price, amount";
+        let suspense = "account_id, id_hi, id_lo, batch_no, line, reason, since_run";
+        Effects {
+            run_no,
+            charges: Bulk::new(tx.dialect(), "charges", charges),
+            ledger: LedgerWriter::new(tx),
+            suspense: Bulk::new(tx.dialect(), "suspense", suspense),
+            accounts: Vec::new(),
+            plans: Vec::new(),
+            tiers: Vec::new(),
+            accruals: Vec::new(),
+            resolved: Vec::new(),
+        }
+    }
+
+    /// Takes up what charging an account came to. `before` is the account as it was loaded.
+    pub fn account(
+        &mut self,
+        before: &Account,
+        after: &Account,
+        last_entry: i64,
+        charged: &Charged,
+        classes: &[Class<'_>],
+    ) {
+        for charge in &charged.charges {
+            self.charge(&after.account_id, charge, &classes[charge.class as usize]);
+        }
+        for (entry, entry_no) in charged.entries.iter().zip(last_entry + 1..) {
+            self.ledger.push(&after.account_id, entry_no, entry);
+        }
+        let id = &*after.account_id;
+        let last_entry = last_entry + charged.entries.len() as i64;
+        self.accounts.push(values![id, after.funds.unbilled.0, after.status.as_str(), last_entry]);
+        for plan in &after.plans {
+            let drawn =
+                before.plans.iter().any(|p| p.plan_no == plan.plan_no && p.remaining != plan.remaining);
+            if drawn {
+                self.plans.push(values![id, plan.plan_no, plan.remaining, plan.released.0]);
+            }
+        }
+        for (key, units) in &after.tiers {
+            if before.tiers.get(key).copied().unwrap_or(0) != *units {
+                let (month, product, class) = key;
+                self.tiers.push(values![id, *month, &**product, &**class, *units]);
+            }
+        }
+        for (key, accrual) in &after.accruals {
+            if before.accruals.get(key) != Some(accrual) {
+                let (month, product, vat) = key;
+                self.accruals.push(values![id, *month, &**product, *vat, accrual.gross.0, accrual.net.0]);
+            }
+        }
+    }
+
+    fn charge(&mut self, account_id: &str, charge: &Charge, class: &Class<'_>) {
+        let product = class.product.map_or("", |product| &*product.id);
+        let plan_no = match charge.payer {
+            Payer::Plan(no) => no,
+            Payer::Payg => 0,
+        };
+        self.charges.push(&[
+            account_id.into(),
+            charge.window.0.into(),
+            self.run_no.into(),
+            product.into(),
+            (&*class.template_type).into(),
+            (&*class.country).into(),
+            charge.first_unit.into(),
+            charge.units.into(),
+            charge.messages.into(),
+            plan_no.into(),
+            charge.unit_price.map(|price| price.0).into(),
+            charge.amount.0.into(),
+        ]);
+    }
+
+    /// A message that goes into suspense.
+    pub fn suspend(&mut self, account_id: &str, key: (i64, i64), place: (i64, i64), reason: Unrated) {
+        self.suspense.push(&[
+            account_id.into(),
+            key.0.into(),
+            key.1.into(),
+            place.0.into(),
+            place.1.into(),
+            reason.as_str().into(),
+            self.run_no.into(),
+        ]);
+    }
+
+    /// A message that came out of suspense (None), or waits there for another reason now.
+    pub fn resettle(&mut self, account_id: &str, key: (i64, i64), reason: Option<Unrated>) {
+        let run_no = reason.is_none().then_some(self.run_no);
+        let reason = reason.map(Unrated::as_str);
+        self.resolved.push(values![account_id, key.0, key.1, run_no, reason]);
+    }
+
+    /// Writes what fills a portion.
+    pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.charges.flush_full(tx).await?;
+        self.ledger.flush_full(tx).await?;
+        self.suspense.flush_full(tx).await?;
+        if self.accounts.len() >= UPDATES || self.resolved.len() >= 10 * UPDATES {
+            self.flush_updates(tx).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.charges.flush(tx).await?;
+        self.ledger.flush(tx).await?;
+        self.suspense.flush(tx).await?;
+        self.flush_updates(tx).await
+    }
+
+    async fn flush_updates(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let rows = std::mem::take(&mut self.accounts);
+        let statement = "update accounts set unbilled = v.unbilled, status = v.status, entries = v.entries from v \
+                         where accounts.account_id = v.account_id";
+        super::with_values(tx, "account_id, unbilled, status, entries", rows, statement).await?;
+        let rows = std::mem::take(&mut self.plans);
+        let statement = format!(
+            "update plans set remaining = v.remaining, released = v.released, last_draw_run = {} from v \
+             where plans.account_id = v.account_id and plans.plan_no = v.plan_no",
+            self.run_no
+        );
+        super::with_values(tx, "account_id, plan_no, remaining, released", rows, &statement).await?;
+        let rows = std::mem::take(&mut self.tiers);
+        let columns = "account_id, month, product, class, units";
+        let statement = "insert into tier_counters (account_id, month, product, class, units) \
+                         select account_id, month, product, class, units from v where true \
+                         on conflict (account_id, month, product, class) do update set units = excluded.units";
+        super::with_values(tx, columns, rows, statement).await?;
+        let rows = std::mem::take(&mut self.accruals);
+        let columns = "account_id, month, product, vat_ppm, gross, net";
+        let statement = "insert into accruals (account_id, month, product, vat_ppm, gross, net) \
+                         select account_id, month, product, vat_ppm, gross, net from v where true \
+                         on conflict (account_id, month, product, vat_ppm) \
+                         do update set gross = excluded.gross, net = excluded.net";
+        super::with_values(tx, columns, rows, statement).await?;
+        let rows = std::mem::take(&mut self.resolved);
+        let statement = "update suspense set run_no = v.run_no, reason = coalesce(v.reason, suspense.reason) from v \
+                         where suspense.account_id = v.account_id and suspense.id_hi = v.id_hi \
+                         and suspense.id_lo = v.id_lo";
+        super::with_values(tx, "account_id, id_hi, id_lo, run_no, reason", rows, statement).await.map(|_| ())
+    }
+}

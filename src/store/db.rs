@@ -1,0 +1,352 @@
+//! One connection layer over both databases: integers and text in and out, one SQL text.
+//!
+//! `$1` placeholders work on both. What differs stands in `dialect.rs`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+
+use super::error::StoreError;
+
+/// Which of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub struct Db {
+    pools: Pools,
+}
+
+#[derive(Clone, Debug)]
+enum Pools {
+    /// One writer; readers beside it see the last committed state.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction. Dropped without `commit` it is rolled back.
+pub struct Tx {
+    conn: Conn,
+    /// A statement failed: PostgreSQL would answer COMMIT with a silent ROLLBACK (F12).
+    broken: bool,
+}
+
+pub(super) enum Conn {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// A value bound to a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+}
+
+/// A row of a result: columns by position.
+pub enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Db {
+    /// Opens the database that a URL names: `sqlite://file.db` (created if missing) or
+    /// `postgres://...`.
+    pub async fn open(url: &str) -> Result<Db, StoreError> {
+        let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => open_sqlite(url).await?,
+            Some("postgres" | "postgresql") => open_postgres(url).await?,
+            _ => return Err(StoreError::Url("it starts neither with sqlite: nor with postgres:".into())),
+        };
+        Ok(Db { pools })
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// A transaction that may write. On SQLite it takes the write lock at once, since upgrading a
+    /// read transaction fails in spite of the busy timeout (F11).
+    pub async fn write(&self) -> Result<Tx, StoreError> {
+        let conn = match &self.pools {
+            Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Conn::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { conn, broken: false })
+    }
+
+    /// A transaction that sees one state of the database throughout and writes nothing.
+    pub async fn read(&self) -> Result<Tx, StoreError> {
+        let conn = match &self.pools {
+            Pools::Sqlite { readers, .. } => Conn::Sqlite(readers.begin().await?),
+            Pools::Postgres(pool) => {
+                Conn::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        };
+        Ok(Tx { conn, broken: false })
+    }
+
+    /// Applies the migrations that are missing.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let migrator = super::migrations::migrator(self.dialect());
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => migrator.run(writer).await?,
+            Pools::Postgres(pool) => migrator.run(pool).await?,
+        }
+        Ok(())
+    }
+
+    /// Closes all connections; on SQLite this folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
+    // Older versions can lose committed transactions (F17).
+    let version = super::dialect::sqlite_version();
+    if version < 3_051_003 {
+        return Err(StoreError::OldSqlite(version));
+    }
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|e| StoreError::Url(e.to_string()))?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+        .foreign_keys(true)
+        .pragma("cache_size", "-65536")
+        .disable_statement_logging();
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_with(options.clone())
+        .await?;
+    let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
+    Ok(Pools::Sqlite { writer, readers })
+}
+
+async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|e| StoreError::Url(e.to_string()))?
+        .application_name("quittance")
+        .options([("lock_timeout", "30s"), ("TimeZone", "UTC"), ("jit", "off")]);
+    let pool = PgPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        // A cancelled `begin` may leave a transaction open on the connection (F07).
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                sqlx::raw_sql("rollback").execute(&mut *conn).await?;
+                Ok(true)
+            })
+        })
+        .connect_with(options)
+        .await?;
+    Ok(Pools::Postgres(pool))
+}
+
+impl Tx {
+    pub fn dialect(&self) -> Dialect {
+        match self.conn {
+            Conn::Sqlite(_) => Dialect::Sqlite,
+            Conn::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Runs a statement and gives the number of rows it touched.
+    pub async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64, StoreError> {
+        let sql = AssertSqlSafe(sql.into());
+        let done = match &mut self.conn {
+            Conn::Sqlite(tx) => {
+                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+                    Value::Int(v) => query.bind(v),
+                    Value::Text(v) => query.bind(v),
+                });
+                query.execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+            Conn::Postgres(tx) => {
+                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+                    Value::Int(v) => query.bind(v),
+                    Value::Text(v) => query.bind(v),
+                });
+                query.execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+        };
+        self.note(done)
+    }
+
+    /// Runs a query and gives all its rows.
+    pub async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let sql = AssertSqlSafe(sql.into());
+        let rows = match &mut self.conn {
+            Conn::Sqlite(tx) => {
+                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+                    Value::Int(v) => query.bind(v),
+                    Value::Text(v) => query.bind(v),
+                });
+                let rows = query.fetch_all(&mut **tx).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Conn::Postgres(tx) => {
+                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+                    Value::Int(v) => query.bind(v),
+                    Value::Text(v) => query.bind(v),
+                });
+                let rows = query.fetch_all(&mut **tx).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        };
+        self.note(rows)
+    }
+
+    /// Runs a query that gives at most one row.
+    pub async fn row(
+        &mut self,
+        sql: impl Into<String>,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// The first column of the first row as an integer; 0 where there is none.
+    pub async fn int(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<i64, StoreError> {
+        match self.row(sql, values).await? {
+            Some(row) => Ok(row.opt_int(0)?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    /// Makes it durable, or says why not: a transaction in which a statement failed is never
+    /// taken for committed.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        if self.broken {
+            return Err(StoreError::Aborted);
+        }
+        // Fails on PostgreSQL when the transaction is aborted, where COMMIT would not.
+        self.execute("select 1", vec![]).await?;
+        match self.conn {
+            Conn::Sqlite(tx) => tx.commit().await?,
+            Conn::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        match self.conn {
+            Conn::Sqlite(tx) => tx.rollback().await?,
+            Conn::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    pub(super) fn note<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        self.broken |= result.is_err();
+        Ok(result?)
+    }
+}
+
+impl Row {
+    pub fn int(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(match self {
+            Row::Sqlite(row) => row.try_get(column)?,
+            Row::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(match self {
+            Row::Sqlite(row) => row.try_get(column)?,
+            Row::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub fn text(&self, column: usize) -> Result<String, StoreError> {
+        Ok(match self {
+            Row::Sqlite(row) => row.try_get(column)?,
+            Row::Postgres(row) => row.try_get(column)?,
+        })
+    }
+
+    pub fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        Ok(match self {
+            Row::Sqlite(row) => row.try_get(column)?,
+            Row::Postgres(row) => row.try_get(column)?,
+        })
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Value {
+        Value::Int(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Value {
+        Value::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Value {
+        Value::Text(Some(value.clone()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Value {
+        Value::Text(Some(value))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Value {
+        Value::Text(value)
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Value {
+        Value::Text(value.map(str::to_owned))
+    }
+}
+
+/// The values of a statement, in the order of `$1, $2, ...`.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::db::Value::from($value)),*] };
+}
+pub(crate) use values;

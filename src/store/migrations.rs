@@ -1,0 +1,83 @@
+//! The schema: one text in `migrations/`, rendered for each database.
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+use super::db::Dialect;
+
+/// Name and text of each migration, in order. Released ones never change.
+const TEXTS: &[(&str, &str)] = &[
+    ("foundation", include_str!("../../migrations/0001_foundation.sql")),
+    ("views", include_str!("../../migrations/0002_views.sql")),
+];
+
+/// The version that this binary works with.
+pub const VERSION: i64 = TEXTS.len() as i64;
+
+pub fn migrator(dialect: Dialect) -> Migrator {
+    let migrations = (1..).zip(TEXTS).map(|(version, (name, text))| {
+        let sql = AssertSqlSafe(render(dialect, text)).into_sql_str();
+        Migration::new(version, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+/// Fills in `{int}`, `{text}`, `{money column}` and the like.
+fn render(dialect: Dialect, text: &str) -> String {
+    let mut sql = String::with_capacity(text.len() * 2);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (word, after) = after.split_once('}').unwrap_or((after, ""));
+        sql.push_str(before);
+        sql.push_str(&placeholder(dialect, word));
+        rest = after;
+    }
+    sql.push_str(rest);
+    sql
+}
+
+fn placeholder(dialect: Dialect, word: &str) -> String {
+    let (name, column) = word.split_once(' ').unwrap_or((word, ""));
+    match (name, dialect) {
+        ("int", Dialect::Sqlite) => "integer".into(),
+        ("int", Dialect::Postgres) => "bigint".into(),
+        ("text", Dialect::Sqlite) => "text".into(),
+        // Unique keys must not change with the operating system's collations (F23).
+        ("text", Dialect::Postgres) => "text collate \"C\"".into(),
+        ("serial", Dialect::Sqlite) => "integer primary key autoincrement".into(),
+        ("serial", Dialect::Postgres) => "bigint generated always as identity primary key".into(),
+        ("strict", Dialect::Sqlite) => " strict".into(),
+        ("strict", Dialect::Postgres) => String::new(),
+        ("money", Dialect::Postgres) => format!("(({column})::numeric / 1000000)::numeric(24, 6)"),
+        // SQLite knows no decimals: text, exact.
+        ("money", Dialect::Sqlite) => format!(
+            "(case when ({column}) < 0 then '-' else '' end || \
+             printf('%d.%06d', abs({column}) / 1000000, abs({column}) % 1000000))"
+        ),
+        ("count", Dialect::Postgres) => format!("({column})::numeric(24, 6)"),
+        ("count", Dialect::Sqlite) => format!("cast(({column}) as text)"),
+        ("time", Dialect::Postgres) => {
+            format!("(timestamptz 'epoch' + ({column}) * interval '1 microsecond')")
+        }
+        ("time", Dialect::Sqlite) => format!(
+            "(strftime('%Y-%m-%dT%H:%M:%S', ({column}) / 1000000, 'unixepoch') || \
+             printf('.%06dZ', ({column}) % 1000000))"
+        ),
+        // Left as it is, so that the database names it in its complaint.
+        _ => format!("{{{word}}}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_is_known_to_both_dialects() {
+        for dialect in [Dialect::Sqlite, Dialect::Postgres] {
+            for (name, text) in TEXTS {
+                assert!(!render(dialect, text).contains('{'), "{name} for {dialect:?}");
+            }
+        }
+    }
+}

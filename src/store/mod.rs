@@ -1,0 +1,123 @@
+//! Where everything is kept: SQLite or PostgreSQL. The only module that says `sqlx`.
+//!
+//! `db` is the connection layer, `dialect` what must differ; the others load and save one
+//! aggregate each, whole.
+
+pub mod db;
+mod dialect;
+mod error;
+mod migrations;
+
+pub mod accounts;
+pub mod batches;
+pub mod charging;
+pub mod digest;
+pub mod invariants;
+pub mod messages;
+pub mod orders;
+pub mod runs;
+pub mod status;
+
+pub use db::{Db, Dialect, Tx};
+pub use error::StoreError;
+
+use db::{Value, values};
+
+/// The version of the schema that this binary works with.
+pub const SCHEMA_VERSION: i64 = migrations::VERSION;
+
+/// Opens a database that is ready for use: SQLite is created and migrated as needed, PostgreSQL
+/// must have been migrated (DESIGN section 6).
+pub async fn open(url: &str) -> Result<Db, StoreError> {
+    let db = Db::open(url).await?;
+    let found = schema_version(&db).await?;
+    match (db.dialect(), found) {
+        (_, Some(SCHEMA_VERSION)) => {}
+        (Dialect::Sqlite, found) if found.unwrap_or(0) < SCHEMA_VERSION => prepare(&db).await?,
+        (Dialect::Postgres, None) => return Err(StoreError::NoSchema),
+        (_, found) => {
+            let found = found.unwrap_or(0);
+            let remedy = if found < SCHEMA_VERSION {
+                "run `quittance migrate`"
+            } else {
+                "install the newer quittance that migrated it"
+            };
+            return Err(StoreError::OtherSchema { found, wanted: SCHEMA_VERSION, remedy });
+        }
+    }
+    Ok(db)
+}
+
+/// Brings the schema up to date and gives the instance its own key for recipient hashes.
+pub async fn prepare(db: &Db) -> Result<(), StoreError> {
+    db.migrate().await?;
+    let mut key = [0u8; 32];
+    getrandom::fill(&mut key).map_err(|e| StoreError::Corrupt(format!("no randomness for a key: {e}")))?;
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut tx = db.write().await?;
+    let sql = "insert into instance (name, value) values ('recipient_key', $1) on conflict do nothing";
+    tx.execute(sql, values![hex]).await?;
+    tx.commit().await
+}
+
+/// The key of the recipient hashes (recipients are never stored plain).
+pub async fn recipient_key(tx: &mut Tx) -> Result<[u8; 32], StoreError> {
+    let row = tx.row("select value from instance where name = 'recipient_key'", vec![]).await?;
+    let hex = row.map(|row| row.text(0)).transpose()?.unwrap_or_default();
+    let mut key = [0u8; 32];
+    let digits =
+        hex.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16));
+    let mut count = 0;
+    for (slot, digit) in key.iter_mut().zip(digits) {
+        *slot = digit.map_err(|_| StoreError::Corrupt("the recipient key is not hexadecimal".into()))?;
+        count += 1;
+    }
+    if count != 32 || hex.len() != 64 {
+        return Err(StoreError::Corrupt("the recipient key is missing; was the database migrated?".into()));
+    }
+    Ok(key)
+}
+
+/// The newest migration that the database has, or None where it has no schema at all.
+async fn schema_version(db: &Db) -> Result<Option<i64>, StoreError> {
+    let mut tx = db.read().await?;
+    let exists = match db.dialect() {
+        Dialect::Sqlite => "select count(*) from sqlite_master where name = '_sqlx_migrations'",
+        Dialect::Postgres => "select count(to_regclass('_sqlx_migrations'))",
+    };
+    if tx.int(exists, vec![]).await? == 0 {
+        return Ok(None);
+    }
+    let version = tx.int("select max(version) from _sqlx_migrations where success", vec![]).await?;
+    Ok((version > 0).then_some(version))
+}
+
+/// Runs `with v(columns) as (values ...) statement` for many rows, in portions: the way to update
+/// ten thousand accounts in a few statements on both databases.
+async fn with_values(
+    tx: &mut Tx,
+    columns: &str,
+    rows: Vec<Vec<Value>>,
+    statement: &str,
+) -> Result<u64, StoreError> {
+    const ROWS: usize = 400;
+    let width = columns.split(',').count();
+    let mut touched = 0;
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let portion: Vec<Vec<Value>> = rows.by_ref().take(ROWS).collect();
+        let mut sql = format!("with v({columns}) as (values ");
+        for row in 0..portion.len() {
+            sql.push_str(if row == 0 { "(" } else { ",(" });
+            for column in 0..width {
+                let comma = if column == 0 { "" } else { "," };
+                sql.push_str(&format!("{comma}${}", row * width + column + 1));
+            }
+            sql.push(')');
+        }
+        sql.push_str(") ");
+        sql.push_str(statement);
+        touched += tx.execute(sql, portion.into_iter().flatten().collect()).await?;
+    }
+    Ok(touched)
+}
