@@ -18,6 +18,8 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod desk;
+#![forbid(unsafe_code)]
+
 pub mod domain;
 pub mod ingest;
 pub mod jobs;

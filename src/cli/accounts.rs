@@ -12,7 +12,7 @@ use crate::desk::accounts;
 use crate::domain::account::{Kind, Status};
 use crate::domain::money::Micros;
 use crate::store::accounts::{AccountRow, NewAccount, list};
-use crate::store::orders::plans;
+use crate::store::orders::{invoiceable, plans};
 
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
@@ -114,6 +114,7 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
             let account = accounts::find(&mut tx, &account_id).await?;
             let plans = plans(&mut tx, &account_id).await?;
             let mut json = account_json(&account)?;
+            json["invoiceable"] = json!(invoiceable(&mut tx, &account_id).await?.to_string());
             json["plans"] = plans.iter().map(|plan| plan_json(plan, config.zone, now)).collect();
             output.show(&json, || {
                 let mut text = sheet(&account, &json);
@@ -147,7 +148,7 @@ fn available(account: &AccountRow) -> Result<Micros, Failure> {
         .map_err(|fault| Failure::other(format!("account {}: {fault}", account.account_id)))
 }
 
-/// The keys that scripts read; `plans` is put in where it is asked for.
+/// The keys that scripts read; `invoiceable` and `plans` are put in where one account is shown.
 fn account_json(account: &AccountRow) -> Result<Value, Failure> {
     Ok(json!({
         "account_id": account.account_id,
@@ -167,7 +168,7 @@ fn account_json(account: &AccountRow) -> Result<Value, Failure> {
 
 fn sheet(account: &AccountRow, json: &Value) -> String {
     let funds = &account.funds;
-    let available = json["available"].as_str().and_then(|text| Micros::parse(text).ok()).unwrap_or_default();
+    let money = |key: &str| json[key].as_str().and_then(|text| Micros::parse(text).ok()).unwrap_or_default();
     let overdue = if account.status == Status::Suspended { " (overdue)" } else { "" };
     let verified = if account.verified_at.is_some() { ", verified" } else { "" };
     let rows = [
@@ -177,9 +178,10 @@ fn sheet(account: &AccountRow, json: &Value) -> String {
         ("Balance", format!("{} {}", funds.balance.for_people(), account.currency)),
         ("Unbilled", funds.unbilled.for_people()),
         ("Due", funds.due.for_people()),
-        ("Available", available.for_people()),
+        ("Available", money("available").for_people()),
+        ("Invoiceable", money("invoiceable").for_people()),
     ];
-    rows.iter().map(|(name, value)| format!("{name:<10} {value}")).collect::<Vec<_>>().join("\n")
+    rows.iter().map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>().join("\n")
 }
 
 fn row(account: &AccountRow, json: &Value) -> Vec<String> {

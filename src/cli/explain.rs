@@ -28,7 +28,11 @@ pub async fn run(session: &Session, command: Explain) -> Result<ExitCode, Failur
     };
     let parts = paid_parts(&mut tx, &account, &message).await?;
     let (state, reason) = state(&message);
-    let json = message_json(&account, &message_id, &message, &parts, config.zone);
+    let product = config.catalog.get(&message.product);
+    let is_final =
+        state == Some("charged") && product.is_some_and(|p| p.is_final(message.submit_time, session.now()));
+    let mut json = message_json(&account, &message_id, &message, &parts, config.zone);
+    json["final"] = json!(is_final);
     session.output.show(&json, || {
         let mut lines = vec![
             format!("Message {message_id} of account {account}"),
@@ -113,7 +117,11 @@ fn message_json(
         "submit_time": zone.format(message.submit_time),
         "window": zone.format(window_start(message.submit_time)),
         "charge": charge,
+        "receipt": null,
+        "return": null,
         "state": state,
         "reason": reason,
+        "bill": null,
+        "invoice": null,
     })
 }

@@ -133,10 +133,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.fail(&Failure::other(format!("threads can't be started: {error}"))),
     };
-    match runtime.block_on(dispatch(args, output)) {
-        Ok(code) => code,
-        Err(failure) => output.fail(&failure),
-    }
+    let result = runtime.block_on(dispatch(args, output));
+    // A thread that still waits for standard input must not keep the program.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|failure| output.fail(&failure))
 }
 
 async fn dispatch(args: Args, output: Output) -> Result<ExitCode, Failure> {
@@ -213,9 +213,10 @@ fn start_log(verbose: u8) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
-        0 => "warn",
-        1 => "quittance=info,warn",
-        _ => "quittance=debug,info",
+        0 => "warn,sqlx_postgres::options=off",
+        1 => "quittance=info,warn,sqlx_postgres::options=off",
+        // sqlx tells unknown URL parameters with their values, which may be a mistyped password.
+        _ => "quittance=debug,info,sqlx_postgres::options=off",
     };
     let filter = EnvFilter::try_from_env("QUITTANCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log =

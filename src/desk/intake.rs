@@ -77,7 +77,7 @@ pub async fn ingest_messages(
         move || read(&config, &input, reading, &key, &sender)
     });
 
-    let mut tx = db.write().await?;
+    let mut tx = db.stage().await?;
     let mut staging = Staging::begin(&mut tx).await?;
     while let Some(portion) = receiver.recv().await {
         let portion: Portion = portion;

@@ -24,6 +24,11 @@ pub enum Astral {
     Scalar,
 }
 
+/// How long after submission a failure receipt gives back what was charged, in microseconds: 72
+/// hours by carrier time (R101, D14), and as much longer as a receipt may be on its way (D47).
+pub const REFUND_WINDOW: i64 = 72 * Timestamp::HOUR;
+pub const RECEIPT_GRACE: i64 = 24 * Timestamp::HOUR;
+
 /// When a charge is made final (R86, R87).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChargeOn {
@@ -90,6 +95,14 @@ pub struct Product {
 }
 
 impl Product {
+    /// Whether a charge for a message sent then can't change any more (D88).
+    pub fn is_final(&self, submit_time: Timestamp, now: Timestamp) -> bool {
+        match self.charge_on {
+            ChargeOn::Submission => true,
+            ChargeOn::Receipt => now > submit_time.plus_micros(REFUND_WINDOW + RECEIPT_GRACE),
+        }
+    }
+
     /// The VAT rate at a moment, in millionths.
     pub fn vat_at(&self, at: Timestamp) -> i64 {
         self.vat.iter().rev().find(|rate| rate.from <= at).or(self.vat.first()).map_or(0, |rate| rate.ppm)

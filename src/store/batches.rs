@@ -158,7 +158,7 @@ impl Staging {
     ) -> Result<Ingested, StoreError> {
         self.rows.flush(tx).await?;
         self.faults.flush(tx).await?;
-        // One merge at a time: two batches with the same messages in another order would deadlock,
+        // The first statement that is not about temporary tables, and one merge at a time: two batches with the same messages in another order would deadlock,
         // and batch numbers follow the order of commit.
         super::runs::take_turn(tx, "ingest").await?;
         let sql = "insert into batches (kind, source, name, format, header, content_hash, lines, accepted, \

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::query::Query;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -90,6 +91,16 @@ impl Db {
         Ok(Tx { conn, broken: false })
     }
 
+    /// A transaction that fills temporary tables first and writes at its end. On SQLite it lets
+    /// others write in the meantime: a slow pipe must not hold the database.
+    pub async fn stage(&self) -> Result<Tx, StoreError> {
+        let conn = match &self.pools {
+            Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin().await?),
+            Pools::Postgres(pool) => Conn::Postgres(pool.begin().await?),
+        };
+        Ok(Tx { conn, broken: false })
+    }
+
     /// A transaction that sees one state of the database throughout and writes nothing.
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let conn = match &self.pools {
@@ -124,11 +135,6 @@ impl Db {
 }
 
 async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
-    // Older versions can lose committed transactions (F17).
-    let version = super::dialect::sqlite_version();
-    if version < 3_051_003 {
-        return Err(StoreError::OldSqlite(version));
-    }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .create_if_missing(true)
@@ -145,6 +151,12 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
         .idle_timeout(None)
         .connect_with(options.clone())
         .await?;
+    let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
+    let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    // Older versions can lose committed transactions (F17).
+    if parts < vec![3, 51, 3] {
+        return Err(StoreError::OldSqlite(version));
+    }
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
     Ok(Pools::Sqlite { writer, readers })
 }
@@ -153,7 +165,14 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .application_name("quittance")
-        .options([("lock_timeout", "30s"), ("TimeZone", "UTC"), ("jit", "off")]);
+        // Notices are not for the log: the rollback below draws one each time it is not needed.
+        .options([
+            ("lock_timeout", "30s"),
+            ("TimeZone", "UTC"),
+            ("jit", "off"),
+            ("client_min_messages", "error"),
+        ])
+        .disable_statement_logging();
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(10))
@@ -179,44 +198,24 @@ impl Tx {
 
     /// Runs a statement and gives the number of rows it touched.
     pub async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64, StoreError> {
-        let sql = AssertSqlSafe(sql.into());
+        let sql = sql.into();
         let done = match &mut self.conn {
-            Conn::Sqlite(tx) => {
-                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-                    Value::Int(v) => query.bind(v),
-                    Value::Text(v) => query.bind(v),
-                });
-                query.execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
-            Conn::Postgres(tx) => {
-                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-                    Value::Int(v) => query.bind(v),
-                    Value::Text(v) => query.bind(v),
-                });
-                query.execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
+            Conn::Sqlite(tx) => bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+            Conn::Postgres(tx) => bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
         };
         self.note(done)
     }
 
     /// Runs a query and gives all its rows.
     pub async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let sql = AssertSqlSafe(sql.into());
+        let sql = sql.into();
         let rows = match &mut self.conn {
             Conn::Sqlite(tx) => {
-                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-                    Value::Int(v) => query.bind(v),
-                    Value::Text(v) => query.bind(v),
-                });
-                let rows = query.fetch_all(&mut **tx).await;
+                let rows = bound(sql, values).fetch_all(&mut **tx).await;
                 rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
             }
             Conn::Postgres(tx) => {
-                let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-                    Value::Int(v) => query.bind(v),
-                    Value::Text(v) => query.bind(v),
-                });
-                let rows = query.fetch_all(&mut **tx).await;
+                let rows = bound(sql, values).fetch_all(&mut **tx).await;
                 rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
         };
@@ -271,6 +270,18 @@ impl Tx {
         self.broken |= result.is_err();
         Ok(result?)
     }
+}
+
+/// A statement with its values bound in order. Its text is ours: values never go into it.
+fn bound<'q, DB: sqlx::Database>(sql: String, values: Vec<Value>) -> Query<'q, DB, DB::Arguments>
+where
+    Option<i64>: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+    Option<String>: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+{
+    values.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| match value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+    })
 }
 
 impl Row {

@@ -6,12 +6,6 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::db::{Conn, Dialect, Tx};
 use super::error::StoreError;
 
-/// The version of the linked SQLite as a number: 3.51.3 is 3051003.
-pub fn sqlite_version() -> i64 {
-    // SAFETY: the function takes nothing and returns a constant of the library.
-    i64::from(unsafe { libsqlite3_sys::sqlite3_libversion_number() })
-}
-
 /// The end of a `select` that locks the rows it reads; SQLite's writers hold the whole database.
 pub fn for_update(dialect: Dialect) -> &'static str {
     match dialect {

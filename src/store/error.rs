@@ -9,7 +9,7 @@ pub enum StoreError {
         "SQLite {0} is linked, which can lose committed data; quittance needs 3.51.3 or newer, \
          build it with the bundled SQLite"
     )]
-    OldSqlite(i64),
+    OldSqlite(String),
     #[error("the database has no quittance schema; run `quittance migrate` once")]
     NoSchema,
     #[error("the database has schema version {found}, this quittance works with {wanted}; {remedy}")]

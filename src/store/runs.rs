@@ -1,7 +1,7 @@
 //! Runs of jobs: turns, records, and the business time that never goes back (D44, D57).
 
 use super::db::{Row, Tx, values};
-use super::dialect::{for_update, for_update_nowait};
+use super::dialect::for_update_nowait;
 use super::error::StoreError;
 use crate::domain::period::Timestamp;
 
@@ -19,28 +19,31 @@ pub struct RunRow {
     pub error: Option<String>,
 }
 
-async fn ensure_job(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
-    // Looked up first: an insert that conflicts would wait for the run that holds the row.
-    if tx.row("select 1 from jobs where job = $1", values![job]).await?.is_none() {
-        let sql = "insert into jobs (job, runs) values ($1, 0) on conflict (job) do nothing";
-        tx.execute(sql, values![job]).await?;
+/// Waits for the job's turn; it ends with the transaction.
+///
+/// An update, not a `select .. for update`: as the first statement on SQLite it takes the write
+/// lock without having read before, which could not be upgraded (F11).
+pub async fn take_turn(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
+    let turn = "update jobs set runs = runs + 1 where job = $1";
+    if tx.execute(turn, values![job]).await? == 0 {
+        add_job(tx, job).await?;
+        tx.execute(turn, values![job]).await?;
     }
     Ok(())
 }
 
-/// Waits for the job's turn; it ends with the transaction.
-pub async fn take_turn(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
-    ensure_job(tx, job).await?;
-    let sql = format!("select runs from jobs where job = $1{}", for_update(tx.dialect()));
-    tx.row(sql, values![job]).await.map(|_| ())
-}
-
 /// Takes the job's turn or answers `Busy` at once; it ends with the transaction.
 pub async fn claim(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
-    ensure_job(tx, job).await?;
     let sql = format!("select runs from jobs where job = $1{}", for_update_nowait(tx.dialect()));
-    tx.row(sql, values![job]).await?;
+    if tx.row(sql, values![job]).await?.is_none() {
+        add_job(tx, job).await?;
+    }
     tx.execute("update jobs set runs = runs + 1 where job = $1", values![job]).await.map(|_| ())
+}
+
+async fn add_job(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
+    let sql = "insert into jobs (job, runs) values ($1, 0) on conflict (job) do nothing";
+    tx.execute(sql, values![job]).await.map(|_| ())
 }
 
 /// Opens a run's record and gives its number.
