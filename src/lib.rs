@@ -13,17 +13,17 @@
 //! Direction: `main -> cli -> runner -> jobs -> {store, ingest} -> domain`. `desk` is what people
 //! do by hand; it stands beside the jobs. `tests/it/tidy.rs` checks this.
 
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod demo;
-pub mod desk;
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod config;
 pub mod ingest;
-pub mod jobs;
-pub mod progress;
-pub mod runner;
-pub mod scenario;
 pub mod store;
+pub mod progress;
+pub mod clock;
+pub mod jobs;
+pub mod runner;
+pub mod desk;
+pub mod scenario;
+pub mod demo;
+pub mod cli;

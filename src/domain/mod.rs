@@ -3,15 +3,15 @@
 pub mod money;
 pub mod period;
 
-pub mod book;
 pub mod length;
 pub mod message;
-pub mod package;
-pub mod price;
 pub mod product;
+pub mod price;
+pub mod package;
+pub mod book;
 
+pub mod ledger;
+pub mod plan;
 pub mod account;
 pub mod charge;
-pub mod ledger;
 pub mod order;
-pub mod plan;
