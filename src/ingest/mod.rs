@@ -8,17 +8,17 @@
 //! ([`IngestError`]) stops it. Every record is either a row or a [`LineFault`], so that
 //! lines = rows + faults always (I28).
 
-pub mod country;
-mod csv;
+pub mod stream;
+pub mod records;
 pub mod fields;
+mod csv;
+mod ndjson;
+pub mod source;
+pub mod times;
+pub mod recipient;
+pub mod country;
 pub mod judge;
 pub mod messages;
-mod ndjson;
-pub mod recipient;
-pub mod records;
-pub mod source;
-pub mod stream;
-pub mod times;
 
 use std::fmt;
 use std::io;

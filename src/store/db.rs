@@ -5,8 +5,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::query::Query;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -201,7 +201,9 @@ impl Tx {
         let sql = sql.into();
         let done = match &mut self.conn {
             Conn::Sqlite(tx) => bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
-            Conn::Postgres(tx) => bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+            Conn::Postgres(tx) => {
+                bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
         };
         self.note(done)
     }
