@@ -26,12 +26,11 @@ const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
-    let (first, last) = charging::submit_span(run.tx, run.run_no).await?;
     let expected = charging::expected_messages(run.tx, run.run_no).await?;
     run.progress.begin("charging", Some(expected as u64));
 
     let mut names = Names::default();
-    let mut order = UsageOrder::new(first, last, IN_MEMORY);
+    let mut order = UsageOrder::new(expected as usize, IN_MEMORY);
     let mut spilled = Ok(());
     charging::for_each_message(run.tx, &batches, |message| {
         if spilled.is_ok() {
@@ -50,6 +49,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         names: &names,
         classes: &classes,
         suspended_now: FxHashSet::default(),
+        accounts: FxHashSet::default(),
         totals: Totals::default(),
         parked: BTreeMap::new(),
         effect_lines: BTreeMap::new(),
@@ -128,7 +128,6 @@ impl Names {
 /// Sums of a run for its report.
 #[derive(Default)]
 struct Totals {
-    accounts: i64,
     messages: i64,
     plan_units: i64,
     payg_units: i64,
@@ -144,6 +143,7 @@ struct Charging<'a> {
     classes: &'a [Class<'a>],
     /// Accounts that became overdue in an earlier portion of this run: its start decides (D53).
     suspended_now: FxHashSet<u32>,
+    accounts: FxHashSet<Arc<str>>,
     totals: Totals,
     parked: BTreeMap<String, String>,
     effect_lines: BTreeMap<EffectKey, (i64, Micros)>,
@@ -217,7 +217,7 @@ impl Charging<'_> {
 
     /// Counts what was charged, and settles the messages' places in suspense.
     fn take(&mut self, id: &Arc<str>, messages: &[Waiting], charged: &Charged) {
-        self.totals.accounts += 1;
+        self.accounts.insert(id.clone());
         self.totals.messages += (messages.len() - charged.unrated.len()) as i64;
         self.totals.charges += charged.charges.len() as i64;
         for charge in &charged.charges {
@@ -276,7 +276,7 @@ impl Charging<'_> {
         Report {
             counts: vec![
                 ("batches", batches),
-                ("accounts", totals.accounts),
+                ("accounts", self.accounts.len() as i64),
                 ("messages", totals.messages),
                 ("plan_units", totals.plan_units),
                 ("payg_units", totals.payg_units),

@@ -44,13 +44,6 @@ pub async fn claim_batches(tx: &mut Tx, run_no: i64) -> Result<Vec<(i64, i64)>, 
     Ok(ranges.collect())
 }
 
-/// The earliest and the latest submit time among the batches of a run.
-pub async fn submit_span(tx: &mut Tx, run_no: i64) -> Result<(Timestamp, Timestamp), StoreError> {
-    let sql = "select min(first_submit), max(last_submit) from batches where run_no = $1";
-    let Some(row) = tx.row(sql, values![run_no]).await? else { return Ok(Default::default()) };
-    Ok((Timestamp(row.opt_int(0)?.unwrap_or(0)), Timestamp(row.opt_int(1)?.unwrap_or(0))))
-}
-
 /// Accepted lines of a run's batches and open suspense: what its progress counts up to.
 pub async fn expected_messages(tx: &mut Tx, run_no: i64) -> Result<i64, StoreError> {
     let sql = "select cast(coalesce(sum(accepted), 0) as bigint) from batches where run_no = $1";

@@ -1,12 +1,14 @@
 //! The order in which messages meet plans and tiers (D40), in flat memory.
 //!
 //! Messages arrive in the order of their batches and are wanted by account, window and arrival.
-//! A usual run is sorted in memory. A large backlog is laid out on disk first, by account group
-//! and span of time, and sorted portion by portion: all of an account's portions come one after
-//! the other, earliest first.
+//! A usual run is sorted in memory. A large backlog is laid out on disk first, by groups of
+//! accounts small enough to be sorted one at a time. A group that is too large all the same, as one
+//! huge account makes it, is laid out once more by spans of time: its portions come one after the
+//! other, earliest first.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -37,34 +39,20 @@ impl Waiting {
 pub struct UsageOrder {
     memory: Vec<Waiting>,
     limit: usize,
-    /// Span of submit times that is cut into slices.
-    first: Timestamp,
-    slice: i64,
+    groups: usize,
     spill: Option<Spill>,
 }
 
-/// Messages kept in memory before they go to disk: about 160 MB.
-pub const IN_MEMORY: usize = 2_000_000;
-const GROUPS: usize = 16;
-const SLICES: usize = 32;
-
-struct Spill {
-    dir: TempDir,
-    parts: Vec<Option<BufWriter<File>>>,
-}
+/// Messages kept in memory before they go to disk: about 64 MB.
+pub const IN_MEMORY: usize = 1_000_000;
+/// Files that are open at once, at most; spans of time that a large group is cut into.
+const FILES: usize = 256;
 
 impl UsageOrder {
-    /// `first` and `last` bound the submit times that are expected; others are sorted all the same.
-    pub fn new(first: Timestamp, last: Timestamp, limit: usize) -> UsageOrder {
-        let span = last.0.saturating_sub(first.0).max(0);
-        let windows = span / WINDOW / SLICES as i64 + 1;
-        UsageOrder {
-            memory: Vec::new(),
-            limit,
-            first: window_start(first),
-            slice: windows * WINDOW,
-            spill: None,
-        }
+    /// `expected` messages are to come, about; up to `limit` stay in memory.
+    pub fn new(expected: usize, limit: usize) -> UsageOrder {
+        let groups = (2 * expected / limit.max(1) + 1).clamp(2, FILES);
+        UsageOrder { memory: Vec::new(), limit, groups, spill: None }
     }
 
     pub fn push(&mut self, message: Waiting) -> io::Result<()> {
@@ -73,81 +61,138 @@ impl UsageOrder {
     }
 
     fn spill(&mut self) -> io::Result<()> {
+        let groups = self.groups;
         let spill = match &mut self.spill {
             Some(spill) => spill,
-            none => none.insert(Spill { dir: tempfile::tempdir()?, parts: Vec::new() }),
+            none => none.insert(Spill::new(groups)?),
         };
-        spill.parts.resize_with(GROUPS * SLICES, || None);
         for message in self.memory.drain(..) {
-            let slice =
-                (message.submit_time.0.saturating_sub(self.first.0) / self.slice).clamp(0, SLICES as i64 - 1);
-            let part = message.account as usize % GROUPS * SLICES + slice as usize;
-            let writer = match &mut spill.parts[part] {
-                Some(writer) => writer,
-                none => none.insert(BufWriter::new(File::create(spill.dir.path().join(part.to_string()))?)),
-            };
-            writer.write_all(&encode(&message))?;
+            spill.write(message.account as usize % groups, &message)?;
         }
         Ok(())
     }
 
     /// Hands over the portions, each sorted by account, window and arrival.
     pub fn portions(mut self) -> io::Result<Portions> {
-        if self.spill.is_some() {
-            self.spill()?;
-        }
+        let Some(_) = &self.spill else {
+            let memory = Some(self.memory).filter(|memory| !memory.is_empty());
+            return Ok(Portions { memory, levels: Vec::new(), limit: self.limit });
+        };
+        self.spill()?;
+        // What is read from disk needs the memory now.
+        self.memory = Vec::new();
+        let levels = self.spill.into_iter().map(Spill::close).collect::<io::Result<_>>()?;
+        Ok(Portions { memory: None, levels, limit: self.limit })
+    }
+}
+
+/// Messages on disk in numbered parts.
+struct Spill {
+    dir: TempDir,
+    parts: Vec<Option<BufWriter<File>>>,
+}
+
+impl Spill {
+    fn new(parts: usize) -> io::Result<Spill> {
+        Ok(Spill { dir: tempfile::tempdir()?, parts: (0..parts).map(|_| None).collect() })
+    }
+
+    fn write(&mut self, part: usize, message: &Waiting) -> io::Result<()> {
+        let writer = match &mut self.parts[part] {
+            Some(writer) => writer,
+            none => none.insert(BufWriter::new(File::create(self.dir.path().join(part.to_string()))?)),
+        };
+        writer.write_all(&encode(message))
+    }
+
+    /// Ends the writing.
+    fn close(self) -> io::Result<Level> {
         let mut parts = Vec::new();
-        if let Some(spill) = &mut self.spill {
-            for (part, writer) in spill.parts.iter_mut().enumerate().rev() {
-                if let Some(writer) = writer.take() {
-                    writer.into_inner().map_err(|e| e.into_error())?;
-                    parts.push(part);
-                }
+        for (part, writer) in self.parts.into_iter().enumerate().rev() {
+            if let Some(writer) = writer {
+                writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+                parts.push(part);
             }
         }
-        Ok(Portions {
-            memory: Some(self.memory).filter(|memory| !memory.is_empty()),
-            parts,
-            spill: self.spill,
-        })
+        Ok(Level { dir: self.dir, parts })
     }
+}
+
+/// Parts on disk that are still to come, last first.
+struct Level {
+    dir: TempDir,
+    parts: Vec<usize>,
 }
 
 /// Sorted portions, one at a time.
 pub struct Portions {
     memory: Option<Vec<Waiting>>,
-    /// Parts on disk that are still to come, last first.
-    parts: Vec<usize>,
-    spill: Option<Spill>,
+    /// Groups of accounts, and above them the spans of time of a group that was too large.
+    levels: Vec<Level>,
+    limit: usize,
 }
 
 impl Portions {
     pub fn next(&mut self) -> io::Result<Option<Vec<Waiting>>> {
-        let portion = match (self.memory.take(), &self.spill, self.parts.pop()) {
-            (Some(memory), ..) => Some(memory),
-            (None, Some(spill), Some(part)) => Some(read(spill, part)?),
-            _ => None,
-        };
-        Ok(portion.map(|mut portion| {
-            portion.sort_unstable_by_key(Waiting::rank);
-            portion
-        }))
+        if let Some(memory) = self.memory.take() {
+            return Ok(Some(sorted(memory)));
+        }
+        loop {
+            let depth = self.levels.len();
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            let Some(part) = level.parts.pop() else {
+                self.levels.pop();
+                continue;
+            };
+            let path = level.dir.path().join(part.to_string());
+            if depth == 1 && count(&path)? > self.limit {
+                let spans = by_time(&path)?;
+                self.levels.push(spans);
+                continue;
+            }
+            let mut messages = Vec::with_capacity(count(&path)?);
+            for_each(&path, |message| {
+                messages.push(message);
+                Ok(())
+            })?;
+            std::fs::remove_file(path)?;
+            return Ok(Some(sorted(messages)));
+        }
     }
 }
 
-fn read(spill: &Spill, part: usize) -> io::Result<Vec<Waiting>> {
-    let path = spill.dir.path().join(part.to_string());
-    let file = File::open(&path)?;
-    let count = file.metadata()?.len() as usize / BYTES;
-    let mut reader = BufReader::new(file);
-    let mut messages = Vec::with_capacity(count);
-    let mut bytes = [0; BYTES];
-    for _ in 0..count {
-        reader.read_exact(&mut bytes)?;
-        messages.push(decode(&bytes));
-    }
+fn sorted(mut messages: Vec<Waiting>) -> Vec<Waiting> {
+    messages.sort_unstable_by_key(Waiting::rank);
+    messages
+}
+
+/// Lays a group out by spans of whole windows.
+fn by_time(path: &Path) -> io::Result<Level> {
+    let (mut first, mut last) = (Timestamp(i64::MAX), Timestamp(i64::MIN));
+    for_each(path, |message| {
+        first = first.min(window_start(message.submit_time));
+        last = last.max(message.submit_time);
+        Ok(())
+    })?;
+    let span = (last.0.saturating_sub(first.0) / WINDOW / FILES as i64 + 1) * WINDOW;
+    let mut spill = Spill::new(FILES)?;
+    for_each(path, |message| spill.write(((message.submit_time.0 - first.0) / span) as usize, &message))?;
     std::fs::remove_file(path)?;
-    Ok(messages)
+    spill.close()
+}
+
+fn count(path: &Path) -> io::Result<usize> {
+    Ok(std::fs::metadata(path)?.len() as usize / BYTES)
+}
+
+fn for_each(path: &Path, mut each: impl FnMut(Waiting) -> io::Result<()>) -> io::Result<()> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut bytes = [0; BYTES];
+    for _ in 0..count(path)? {
+        reader.read_exact(&mut bytes)?;
+        each(decode(&bytes))?;
+    }
+    Ok(())
 }
 
 const BYTES: usize = 8 * 8;
@@ -212,8 +257,8 @@ mod tests {
         (0..count).map(message).collect()
     }
 
-    fn ordered(limit: usize, last: Timestamp) -> Vec<Vec<Waiting>> {
-        let mut order = UsageOrder::new(Timestamp(0), last, limit);
+    fn ordered(expected: usize, limit: usize) -> Vec<Vec<Waiting>> {
+        let mut order = UsageOrder::new(expected, limit);
         messages(5_000).into_iter().for_each(|message| order.push(message).unwrap());
         let mut portions = order.portions().unwrap();
         std::iter::from_fn(|| portions.next().unwrap()).collect()
@@ -221,10 +266,10 @@ mod tests {
 
     #[test]
     fn a_backlog_on_disk_gives_each_account_the_order_it_has_in_memory() {
-        let in_memory = ordered(usize::MAX, Timestamp(90 * Timestamp::DAY)).concat();
-        // Also where the expected span was wrong.
-        for last in [90 * Timestamp::DAY, Timestamp::DAY, 0] {
-            let portions = ordered(100, Timestamp(last));
+        let in_memory = ordered(5_000, usize::MAX).concat();
+        // In groups that fit, and where more came than was expected, so that groups are cut again.
+        for (expected, limit) in [(5_000, 1_000), (0, 1_000), (0, 100)] {
+            let portions = ordered(expected, limit);
             assert!(portions.len() > 1);
             for account in 0..37 {
                 let of = |all: &[Waiting]| {
