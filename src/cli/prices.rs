@@ -13,7 +13,7 @@ use crate::desk::accounts;
 use crate::desk::orders::buyer;
 use crate::domain::length::{MAX_CHARACTERS, measure};
 use crate::domain::money::Micros;
-use crate::domain::price::{Buyer, Package, Rate, Scope};
+use crate::domain::price::{Buyer, Method, Package, Rate, Scope, Tier};
 use crate::domain::product::Product;
 
 #[derive(Debug, Subcommand)]
@@ -135,7 +135,7 @@ fn scope(rate: &Rate) -> String {
 }
 
 fn tiers(rate: &Rate) -> Vec<Vec<String>> {
-    let row = |tier: &crate::domain::price::Tier| {
+    let row = |tier: &Tier| {
         let span = match tier.up_to {
             Some(bound) => format!("{} to {}", count(tier.over + 1), count(bound)),
             None if tier.over == 0 => "any".into(),
@@ -155,15 +155,18 @@ fn tiers(rate: &Rate) -> Vec<Vec<String>> {
 }
 
 fn rate_json(rate: &Rate, config: &Config) -> Value {
-    let tier = |tier: &crate::domain::price::Tier| json!({ "over": tier.over, "up_to": tier.up_to, "price": tier.price.to_string() });
+    let tier = |tier: &Tier| {
+        let price = tier.price.to_string();
+        json!({ "over": tier.over, "up_to": tier.up_to, "price": price })
+    };
     json!({
         "product": &*rate.product,
         "class": &*rate.class,
         "currency": &*rate.currency,
         "scope": scope(rate),
         "method": match rate.method {
-            crate::domain::price::Method::Graduated => "graduated",
-            crate::domain::price::Method::Volume => "volume",
+            Method::Graduated => "graduated",
+            Method::Volume => "volume",
         },
         "from": (rate.from.0 != i64::MIN).then(|| config.zone.format(rate.from)),
         "until": rate.until.map(|until| config.zone.format(until)),

@@ -200,6 +200,4 @@ fn fingerprint(texts: [&str; 3]) -> String {
 }
 
 #[cfg(test)]
-mod fault_tests;
-#[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Whole configurations: the shipped one, a small one, and what becomes of them.
 
+mod faults;
+
 use super::*;
 use crate::domain::money::Micros;
 use crate::domain::period::{Timestamp, Validity};

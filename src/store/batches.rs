@@ -158,8 +158,9 @@ impl Staging {
     ) -> Result<Ingested, StoreError> {
         self.rows.flush(tx).await?;
         self.faults.flush(tx).await?;
-        // The first statement that is not about temporary tables, and one merge at a time: two batches with the same messages in another order would deadlock,
-        // and batch numbers follow the order of commit.
+        // One merge at a time: two batches with the same messages in another order would deadlock, and
+        // batch numbers follow the order of commit. On SQLite it is the first look at the books, so
+        // that it takes the write lock only now.
         super::runs::take_turn(tx, "ingest").await?;
         let sql = "insert into batches (kind, source, name, format, header, content_hash, lines, accepted, \
                    duplicates, conflicts, rejected, ignored_keys, first_submit, last_submit, ingested_at) \

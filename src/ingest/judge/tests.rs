@@ -286,7 +286,8 @@ fn a_zone_for_a_source_moves_only_times_without_one() {
         let source_zone = Zone::parse("UTC");
         Judge::new(Terms { source_zone, ..terms(&catalog, source) }).unwrap()
     };
-    let row = r#"{"account_id":"a1","BizId":"b","PhoneNum":"13800138042","Content":"x","SendDate":"2026-03-01 09:00:00"}"#;
+    let row = r#"{"account_id":"a1","BizId":"b","PhoneNum":"13800138042","Content":"x",
+        "SendDate":"2026-03-01 09:00:00"}"#;
     let time = judge_again(None, row, &judge(Source::Aliyun)).unwrap().unwrap().submit_time;
     assert_eq!(time, Timestamp::parse_rfc3339("2026-03-01T09:00:00Z").unwrap());
     let bare = line(r#"{"submit_time":"2026-03-01 09:00:00"}"#);

@@ -1,6 +1,5 @@
 //! The small configuration with one fault planted: what is said of it, and where.
 
-use super::tests::{NAMES, PRICES, PRODUCTS, QUITTANCE, with};
 use super::*;
 
 fn faults(result: Result<Config, ConfigError>) -> String {
@@ -138,7 +137,7 @@ fn faults_of_products_are_told() {
 }
 
 #[test]
-fn faults_of_price_lists_are_told() {
+fn faults_of_prices_and_tiers_are_told() {
     check(&[
         (
             "price = \"0.045\"",
@@ -226,6 +225,12 @@ fn faults_of_price_lists_are_told() {
             "price = \"1\"\ntiers = [",
             "prices.toml:5:9: `price`: the prices stand in tiers already: leave one of the two out",
         ),
+    ]);
+}
+
+#[test]
+fn faults_of_what_a_price_list_is_for_are_told() {
+    check(&[
         (
             "template_types = [\"verification\", \"notification\"]",
             "template_types = [\"verification\", \"verification\"]",
