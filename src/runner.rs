@@ -16,6 +16,8 @@ pub struct Options {
     pub as_of: Option<Timestamp>,
     /// Report the exact effects and change nothing.
     pub dry_run: bool,
+    /// Take a larger jump in time for real (D44).
+    pub catch_up: bool,
 }
 
 /// How a run ended.
@@ -85,7 +87,11 @@ async fn attempt(
     runs::claim(&mut tx, job.name).await?;
     // Business time never goes back, whatever the wall clock does (D44).
     let asked = options.as_of.unwrap_or(started_at);
-    let as_of = runs::business_time(&mut tx).await?.map_or(asked, |reached| reached.max(asked));
+    let reached = runs::business_time(&mut tx).await?;
+    let as_of = reached.map_or(asked, |reached| reached.max(asked));
+    // It could not go back after a clock that ran ahead: a large jump moves it only when told to.
+    let max_jump = config.max_jump_hours.saturating_mul(Timestamp::HOUR);
+    let small = reached.is_none_or(|reached| as_of <= reached.plus_micros(max_jump));
     let run_no = runs::begin(&mut tx, job.name, as_of, started_at).await?;
     let run = Run { tx: &mut tx, config, run_no, as_of, dry_run: options.dry_run, progress };
     let report = (job.run)(run).await?;
@@ -109,7 +115,9 @@ async fn attempt(
         tx.rollback().await?;
         return Ok(finished);
     }
-    runs::set_business_time(&mut tx, as_of).await?;
+    if small || options.catch_up {
+        runs::set_business_time(&mut tx, as_of).await?;
+    }
     let counts = finished.counts_json().to_string();
     runs::finish(&mut tx, run_no, outcome.as_str(), &counts, finished.duration_ms, None).await?;
     tx.commit().await?;

@@ -204,6 +204,10 @@ impl Session {
         self.global.as_of
     }
 
+    pub fn catch_up(&self) -> bool {
+        self.global.catch_up
+    }
+
     pub fn progress(&self) -> Box<dyn crate::progress::Progress + Send> {
         progress::watch(self.global.no_progress)
     }

@@ -19,7 +19,7 @@ pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<Exi
     };
     let config = session.config()?;
     let db = session.open(&config).await?;
-    let options = Options { as_of: session.as_of(), dry_run };
+    let options = Options { as_of: session.as_of(), dry_run, catch_up: session.catch_up() };
     let progress = session.progress();
     let finished = runner::run(&db, &config, job, options, &*progress).await?;
     db.close().await;

@@ -43,6 +43,8 @@ pub struct Config {
     pub dedupe_months: u32,
     /// A message may be submitted this many minutes ahead of the clock (D58).
     pub max_ahead_minutes: i64,
+    /// How far business time may go forward at once without being told to (D44).
+    pub max_jump_hours: i64,
     pub catalog: Catalog,
     pub book: PriceBook,
     /// What one unit of each product is called: `message`, `email`.
@@ -182,6 +184,7 @@ fn assemble(
         zone,
         dedupe_months: settings.dedupe_months,
         max_ahead_minutes: settings.max_ahead_minutes,
+        max_jump_hours: settings.max_jump_hours,
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

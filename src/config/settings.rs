@@ -1,12 +1,13 @@
 //! Reads quittance.toml: where the books are, the billing zone, and limits.
 
 use super::reader::{File, Place, Table};
-use super::values::{minutes, months, text, zone};
+use super::values::{hours, minutes, months, text, zone};
 use crate::domain::period::Zone;
 
 const DEFAULT_ZONE: &str = "Asia/Shanghai";
 const DEFAULT_DEDUPE_MONTHS: u32 = 13;
 const DEFAULT_MAX_AHEAD_MINUTES: i64 = 5;
+const DEFAULT_MAX_JUMP_HOURS: i64 = 48;
 
 /// What quittance.toml says, with the defaults for what it leaves out.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Settings {
     pub zone: Option<Zone>,
     pub dedupe_months: u32,
     pub max_ahead_minutes: i64,
+    pub max_jump_hours: i64,
     /// File name of the products, beside this file, and where that is said.
     pub products: (String, Place),
     /// File name of the prices, beside this file, and where that is said.
@@ -38,6 +40,8 @@ pub fn read(file: &File<'_>) -> Settings {
             .unwrap_or(DEFAULT_DEDUPE_MONTHS),
         max_ahead_minutes: in_section(&mut root, "ingest", |table| table.optional("max_ahead", minutes))
             .unwrap_or(DEFAULT_MAX_AHEAD_MINUTES),
+        max_jump_hours: in_section(&mut root, "clock", |table| table.optional("max_jump", hours))
+            .unwrap_or(DEFAULT_MAX_JUMP_HOURS),
     };
     root.allow(&["zone"]);
     root.finish();

@@ -97,6 +97,7 @@ fn the_small_configuration_has_no_fault() {
     let config = Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES).unwrap();
     assert_eq!((config.place.as_str(), config.zone.name()), ("q.toml", "Asia/Shanghai"));
     assert_eq!((config.database.as_deref(), config.dedupe_months, config.max_ahead_minutes), (None, 13, 5));
+    assert_eq!(config.max_jump_hours, 48);
     assert_eq!((config.unit_word("sms"), config.unit_word("none")), ("message", "unit"));
     let sms = config.catalog.get("sms").unwrap();
     assert_eq!(sms.vat_at(at("2025-12-31T23:59:59+08:00")), 60_000);

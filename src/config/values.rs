@@ -123,6 +123,14 @@ pub fn minutes(value: &DeValue<'_>) -> Reading<i64> {
     minutes.ok_or_else(|| format!("`{written}` is not a time up to a day: write such as \"5 minutes\""))
 }
 
+/// A number of hours up to a month, as `48 hours`.
+pub fn hours(value: &DeValue<'_>) -> Reading<i64> {
+    let written = text(value)?;
+    let count = written.strip_suffix(" hours").or_else(|| written.strip_suffix(" hour"));
+    let hours = count.and_then(|count| count.parse().ok()).filter(|hours| (1..=744).contains(hours));
+    hours.ok_or_else(|| format!("`{written}` is not a time up to a month: write such as \"48 hours\""))
+}
+
 pub fn zone(value: &DeValue<'_>) -> Reading<Zone> {
     let name = text(value)?;
     Zone::parse(&name).ok_or_else(|| format!("`{name}` is not a time zone: write such as \"Asia/Shanghai\""))

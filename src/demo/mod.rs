@@ -151,7 +151,7 @@ async fn send_and_charge(
         std::fs::write(&path, file).map_err(failed)?;
         let reading = Reading { source: Source::Generic, format: None, as_of: end };
         ingest_messages(db, config, Input::File(path), reading, &Silent).await?;
-        let options = Options { as_of: Some(end), dry_run: false };
+        let options = Options { as_of: Some(end), ..Options::default() };
         runner::run(db, config, job, options, &Silent).await?;
         progress.advance(count);
         day = end;
