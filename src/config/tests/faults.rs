@@ -50,7 +50,7 @@ fn faults_of_settings_are_told() {
         (
             "[retention]",
             "[smtp]",
-            "q.toml:2:2: the key `smtp` is unknown here: use one of database, zone, products, prices, retention, ingest",
+            "q.toml:2:2: the key `smtp` is unknown here: use one of database, zone, products, prices, retention, ingest, clock",
         ),
     ]);
 }
