@@ -422,3 +422,6 @@ impl<'a> Charger<'a> {
 pub fn window_end(start: Timestamp) -> Timestamp {
     start.plus_micros(WINDOW)
 }
+
+#[cfg(test)]
+mod tests;
