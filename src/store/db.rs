@@ -10,7 +10,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
+};
 
 use super::error::StoreError;
 
@@ -150,7 +152,8 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
         .max_lifetime(None)
         .idle_timeout(None)
         .connect_with(options.clone())
-        .await?;
+        .await
+        .map_err(|source| StoreError::Open { place: options.get_filename().display().to_string(), source })?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
     let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
     // Older versions can lose committed transactions (F17).
@@ -173,6 +176,11 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
             ("client_min_messages", "error"),
         ])
         .disable_statement_logging();
+    // Asked once outside the pool, which would try a server that is not there for ten seconds.
+    let place =
+        || format!("{} on {}", options.get_database().unwrap_or("of the user's name"), options.get_host());
+    let asked = options.connect().await.map_err(|source| StoreError::Open { place: place(), source })?;
+    asked.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(10))

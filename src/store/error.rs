@@ -10,6 +10,8 @@ pub enum StoreError {
          build it with the bundled SQLite"
     )]
     OldSqlite(String),
+    #[error("the database {place} can't be opened; check the URL, the server and the file's rights")]
+    Open { place: String, source: sqlx::Error },
     #[error("the database has no quittance schema; run `quittance migrate` once")]
     NoSchema,
     #[error("the database has schema version {found}, this quittance works with {wanted}; {remedy}")]
