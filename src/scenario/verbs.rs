@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use goldenscript::{ArgumentConsumer, Command};
 
+use super::show::charge_words;
 use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
@@ -18,10 +19,10 @@ use crate::jobs;
 use crate::progress::Silent;
 use crate::runner::{self, Options, describe};
 use crate::store::accounts::NewAccount;
-use crate::store::charging::{ChargeRow, charges};
-use crate::store::{charging, messages, orders, status};
+use crate::store::charging::charges;
+use crate::store::status;
 
-type Arguments<'a> = ArgumentConsumer<'a>;
+pub(super) type Arguments<'a> = ArgumentConsumer<'a>;
 
 impl Stage {
     pub fn perform(&mut self, command: &Command) -> Said<String> {
@@ -52,13 +53,18 @@ impl Stage {
         Ok(String::new())
     }
 
+    /// `package ID size= price=` puts a package on sale; without `size=` it adds the price of one
+    /// kind or account to a package that is on sale already.
     fn package(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let id = need(given, "a package")?.to_owned();
+        let price = (scope(given), money(given.take_key("price").ok_or("a package needs price=")?)?);
+        let Some(size) = given.take_key("size").map(number).transpose()? else {
+            return self.price_package(&id, price);
+        };
         let product = given.take_key("product").unwrap_or("sms-domestic").to_owned();
-        let size = number(given.take_key("size").ok_or("a package needs size=")?)?;
-        let price = money(given.take_key("price").ok_or("a package needs price=")?)?;
         let currency = given.take_key("currency").unwrap_or("CNY");
         let validity = given.take_key("validity").map(str::parse).transpose()?;
+        let (from, until) = span(given, self.zone())?;
         self.configure(|config| {
             let validity = validity.or(config.catalog.get(&product).map(|p| p.validity));
             let validity = validity.ok_or_else(|| format!("there is no product {product}"))?;
@@ -68,9 +74,9 @@ impl Stage {
                 size,
                 currency: currency.into(),
                 validity,
-                prices: vec![(Scope::Everyone, price)],
-                from: Timestamp(i64::MIN),
-                until: None,
+                prices: vec![price],
+                from,
+                until,
                 renewal_discount_ppm: None,
                 renewal_validity: None,
             };
@@ -81,25 +87,36 @@ impl Stage {
         })
     }
 
+    fn price_package(&mut self, id: &str, price: (Scope, Micros)) -> Said<String> {
+        self.configure(|config| {
+            if config.book.package(id).is_none() {
+                return Err(format!("package {id} is not on sale yet: give its size="));
+            }
+            rebuild(config, |_, packages| {
+                for package in packages.iter_mut().filter(|known| *known.id == *id) {
+                    package.prices.retain(|(scope, _)| *scope != price.0);
+                    package.prices.push(price.clone());
+                    package.prices.sort_by(|(a, _), (b, _)| a.cmp(b));
+                }
+            })
+        })
+    }
+
     /// `price PRODUCT CLASS "100:0.045 *:0.040"`: a list of the script's own, instead of the one
     /// that is shipped for the same product, class, currency and buyer.
     fn price(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let product = need(given, "a product")?.to_owned();
         let class = need(given, "a template type or country")?.to_owned();
         let tiers = tiers(need(given, "tiers such as 100:0.045 *:0.040")?)?;
-        let zone = self.zone();
-        let scope = match (given.take_key("account"), given.take_key("kind")) {
-            (Some(account), _) => Scope::Account(account.into()),
-            (None, Some(kind)) => Scope::Kind(kind.into()),
-            (None, None) => Scope::Everyone,
-        };
+        let scope = scope(given);
+        let (from, until) = span(given, self.zone())?;
         let rate = Rate {
             product: product.as_str().into(),
             currency: given.take_key("currency").unwrap_or("CNY").into(),
             scope,
             class: if class == "all" { "".into() } else { class.as_str().into() },
-            from: given.take_key("from").map_or(Ok(Timestamp(i64::MIN)), |text| time(text, zone))?,
-            until: given.take_key("until").map(|text| time(text, zone)).transpose()?,
+            from,
+            until,
             method: match given.take_key("method") {
                 Some("volume") => Method::Volume,
                 _ => Method::Graduated,
@@ -199,6 +216,8 @@ impl Stage {
         let zone = self.zone();
         let at = given.take_key("at").map_or(Ok(self.now), |text| time(text, zone))?;
         let count = given.take_key("count").map_or(Ok(1), number)?;
+        let times = given.take_key("times").map_or(Ok(1), number)?;
+        let times = usize::try_from(times).map_err(|error| error.to_string())?;
         let mut line = serde_json::Map::new();
         let defaults = [("channel", "sms"), ("submit_status", "accepted")];
         line.extend(defaults.map(|(key, value)| (key.to_owned(), value.into())));
@@ -215,6 +234,7 @@ impl Stage {
                 "code" => "reject_code",
                 other => other,
             };
+            let value = if key == "content" { value.repeat(times) } else { value.to_owned() };
             line.insert(key.to_owned(), value.into());
         }
         for index in 1..=count {
@@ -288,118 +308,6 @@ impl Stage {
         Ok(said)
     }
 
-    fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what = need(given, "account, plans, charges, ledger or waiting")?;
-        if what == "waiting" {
-            let waiting = self.runtime.block_on(async {
-                let mut tx = self.db.read().await?;
-                charging::waiting(&mut tx).await
-            });
-            let waiting = waiting.map_err(|error: crate::store::StoreError| describe(&error))?;
-            return Ok(format!("{} batches, {} in suspense\n", waiting.batches, waiting.suspense));
-        }
-        let id = need(given, "an account")?;
-        match what {
-            "account" => self.account_line(id),
-            "plans" => self.plan_lines(id),
-            "charges" => self.charge_lines(id),
-            "ledger" => self.ledger_lines(id),
-            other => Err(format!("nothing called {other} can be shown")),
-        }
-    }
-
-    fn account_line(&self, id: &str) -> Said<String> {
-        let account = self.runtime.block_on(async {
-            let mut tx = self.db.read().await?;
-            accounts::find(&mut tx, id).await
-        });
-        let account = account.map_err(refusal)?;
-        let funds = account.funds;
-        let available = funds.available().map_err(|fault| fault.to_string())?;
-        let (balance, unbilled) = (funds.balance.for_people(), funds.unbilled.for_people());
-        let (status, available) = (account.status.as_str(), available.for_people());
-        Ok(format!("{id}  {status}  balance {balance}  unbilled {unbilled}  available {available}\n"))
-    }
-
-    fn plan_lines(&self, id: &str) -> Said<String> {
-        let plans = self.runtime.block_on(async {
-            let mut tx = self.db.read().await?;
-            orders::plans(&mut tx, id).await
-        });
-        let plans = plans.map_err(|error| describe(&error))?;
-        let mut said = String::new();
-        for plan in plans {
-            let _ = writeln!(
-                said,
-                "{}  {}  {} of {} left  until {}",
-                plan.plan_id,
-                plan.package,
-                plan.remaining,
-                plan.size,
-                self.zone().format(plan.expires_at)
-            );
-        }
-        Ok(said)
-    }
-
-    fn charge_lines(&self, id: &str) -> Said<String> {
-        let all = self.runtime.block_on(async {
-            let mut tx = self.db.read().await?;
-            charges(&mut tx, Some(id), None).await
-        });
-        let all = all.map_err(|error| describe(&error))?;
-        Ok(all.iter().map(|charge| charge_words(charge, self.zone()) + "\n").collect())
-    }
-
-    fn ledger_lines(&self, id: &str) -> Said<String> {
-        let postings = self.runtime.block_on(async {
-            let mut tx = self.db.read().await?;
-            orders::ledger(&mut tx, id).await
-        });
-        let postings = postings.map_err(|error| describe(&error))?;
-        let mut said = String::new();
-        for entry in postings.chunk_by(|a, b| a.cause == b.cause) {
-            let Some(first) = entry.first() else { continue };
-            let _ = writeln!(said, "{}  {}", self.zone().format_short(first.at), cause_words(&first.cause));
-            for posting in entry {
-                let plan = if posting.plan_no > 0 { format!(":p{}", posting.plan_no) } else { String::new() };
-                let amount = if posting.commodity.len() == 3 {
-                    Micros(posting.amount).to_string()
-                } else {
-                    posting.amount.to_string()
-                };
-                let _ = writeln!(said, "    {}{plan}  {amount} {}", posting.ledger, posting.commodity);
-            }
-        }
-        Ok(said)
-    }
-
-    fn explain(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let (account, id) = (need(given, "an account")?, need(given, "a message")?);
-        let found = self.runtime.block_on(async {
-            let mut tx = self.db.read().await?;
-            let Some(message) = messages::find(&mut tx, account, id).await? else { return Ok(None) };
-            let parts = messages::paid_parts(&mut tx, account, &message).await?;
-            Ok::<_, crate::store::StoreError>(Some((message, parts)))
-        });
-        let found = found.map_err(|error| describe(&error))?;
-        let (message, parts) = found.ok_or_else(|| format!("no message {id}"))?;
-        let mut said = format!("{id}  {} units", message.units);
-        for part in parts {
-            let price = part.unit_price.unwrap_or_default();
-            let _ = match part.plan_id {
-                Some(plan) => write!(said, "  {} from {plan}", part.units),
-                None => write!(said, "  {} @ {price}", part.units),
-            };
-        }
-        match (message.disposition, message.suspense) {
-            (_, Some(reason)) => said.push_str(&format!("  waits: {reason}")),
-            (Some(disposition), None) => said.push_str(&format!("  {disposition}")),
-            (None, None) => {}
-        }
-        Ok(said + "\n")
-    }
-
     fn length(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let text = need(given, "a text")?;
         let times = given.take_key("times").map_or(Ok(1), number)?;
@@ -412,26 +320,6 @@ impl Stage {
     }
 }
 
-/// A charge as a clerk reads it.
-fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
-    let class = [&*charge.template_type, &*charge.country];
-    let class = class.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let payer = match (&charge.plan_id, charge.unit_price) {
-        (Some(plan), _) => format!("from {plan}"),
-        (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),
-    };
-    let window = zone.format_short(charge.window);
-    format!("{}  {window}  {class}  {} units {payer}", charge.account_id, charge.units)
-}
-
-/// A cause without the number of the run, which is no part of the story.
-fn cause_words(cause: &str) -> String {
-    match cause.split_once(':') {
-        Some(("charge", _)) => "charge".into(),
-        _ => cause.to_owned(),
-    }
-}
-
 fn rebuild(config: &mut Config, change: impl FnOnce(&mut Vec<Rate>, &mut Vec<Package>)) -> Said<()> {
     let (mut rates, mut packages) = (config.book.rates.clone(), config.book.packages.clone());
     change(&mut rates, &mut packages);
@@ -439,7 +327,22 @@ fn rebuild(config: &mut Config, change: impl FnOnce(&mut Vec<Rate>, &mut Vec<Pac
     Ok(())
 }
 
-fn need<'a>(given: &mut Arguments<'a>, what: &str) -> Said<&'a str> {
+/// Whom a price is for: `account=`, `kind=`, or else everyone.
+fn scope(given: &mut Arguments<'_>) -> Scope {
+    match (given.take_key("account"), given.take_key("kind")) {
+        (Some(account), _) => Scope::Account(account.into()),
+        (None, Some(kind)) => Scope::Kind(kind.into()),
+        (None, None) => Scope::Everyone,
+    }
+}
+
+/// `from=` and `until=`; without them always.
+fn span(given: &mut Arguments<'_>, zone: Zone) -> Said<(Timestamp, Option<Timestamp>)> {
+    let from = given.take_key("from").map_or(Ok(Timestamp(i64::MIN)), |text| time(text, zone))?;
+    Ok((from, given.take_key("until").map(|text| time(text, zone)).transpose()?))
+}
+
+pub(super) fn need<'a>(given: &mut Arguments<'a>, what: &str) -> Said<&'a str> {
     given.next_pos().ok_or_else(|| format!("{what} is missing"))
 }
 
@@ -475,7 +378,7 @@ fn tiers(text: &str) -> Said<Vec<Tier>> {
 }
 
 /// A refusal with its name; anything else in full.
-fn refusal(error: DeskError) -> String {
+pub(super) fn refusal(error: DeskError) -> String {
     match error {
         DeskError::Refused { code, message } => format!("{code}: {message}"),
         other => describe(&other),

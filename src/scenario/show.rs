@@ -1,0 +1,147 @@
+//! What a scenario shows of the books, in a clerk's words.
+
+use std::fmt::Write as _;
+
+use super::stage::{Said, Stage};
+use super::verbs::{Arguments, need, refusal};
+use crate::desk::accounts;
+use crate::domain::money::Micros;
+use crate::domain::period::Zone;
+use crate::runner::describe;
+use crate::store::charging::{self, ChargeRow, charges};
+use crate::store::{messages, orders};
+
+impl Stage {
+    pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let what = need(given, "account, plans, charges, ledger or waiting")?;
+        if what == "waiting" {
+            let waiting = self.runtime.block_on(async {
+                let mut tx = self.db.read().await?;
+                charging::waiting(&mut tx).await
+            });
+            let waiting = waiting.map_err(|error: crate::store::StoreError| describe(&error))?;
+            return Ok(format!("{} batches, {} in suspense\n", waiting.batches, waiting.suspense));
+        }
+        let id = need(given, "an account")?;
+        match what {
+            "account" => self.account_line(id),
+            "plans" => self.plan_lines(id),
+            "charges" => self.charge_lines(id),
+            "ledger" => self.ledger_lines(id),
+            other => Err(format!("nothing called {other} can be shown")),
+        }
+    }
+
+    pub(super) fn account_line(&self, id: &str) -> Said<String> {
+        let account = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            accounts::find(&mut tx, id).await
+        });
+        let account = account.map_err(refusal)?;
+        let funds = account.funds;
+        let available = funds.available().map_err(|fault| fault.to_string())?;
+        let (balance, unbilled) = (funds.balance.for_people(), funds.unbilled.for_people());
+        let (status, available) = (account.status.as_str(), available.for_people());
+        Ok(format!("{id}  {status}  balance {balance}  unbilled {unbilled}  available {available}\n"))
+    }
+
+    fn plan_lines(&self, id: &str) -> Said<String> {
+        let plans = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            orders::plans(&mut tx, id).await
+        });
+        let plans = plans.map_err(|error| describe(&error))?;
+        let mut said = String::new();
+        for plan in plans {
+            let _ = writeln!(
+                said,
+                "{}  {}  {} of {} left  until {}",
+                plan.plan_id,
+                plan.package,
+                plan.remaining,
+                plan.size,
+                self.zone().format(plan.expires_at)
+            );
+        }
+        Ok(said)
+    }
+
+    fn charge_lines(&self, id: &str) -> Said<String> {
+        let all = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            charges(&mut tx, Some(id), None).await
+        });
+        let all = all.map_err(|error| describe(&error))?;
+        Ok(all.iter().map(|charge| charge_words(charge, self.zone()) + "\n").collect())
+    }
+
+    fn ledger_lines(&self, id: &str) -> Said<String> {
+        let postings = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            orders::ledger(&mut tx, id).await
+        });
+        let postings = postings.map_err(|error| describe(&error))?;
+        let mut said = String::new();
+        for entry in postings.chunk_by(|a, b| a.cause == b.cause) {
+            let Some(first) = entry.first() else { continue };
+            let _ = writeln!(said, "{}  {}", self.zone().format_short(first.at), cause_words(&first.cause));
+            for posting in entry {
+                let plan = if posting.plan_no > 0 { format!(":p{}", posting.plan_no) } else { String::new() };
+                let amount = if posting.commodity.len() == 3 {
+                    Micros(posting.amount).to_string()
+                } else {
+                    posting.amount.to_string()
+                };
+                let _ = writeln!(said, "    {}{plan}  {amount} {}", posting.ledger, posting.commodity);
+            }
+        }
+        Ok(said)
+    }
+
+    pub(super) fn explain(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let (account, id) = (need(given, "an account")?, need(given, "a message")?);
+        let found = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            let Some(message) = messages::find(&mut tx, account, id).await? else { return Ok(None) };
+            let parts = messages::paid_parts(&mut tx, account, &message).await?;
+            Ok::<_, crate::store::StoreError>(Some((message, parts)))
+        });
+        let found = found.map_err(|error| describe(&error))?;
+        let (message, parts) = found.ok_or_else(|| format!("no message {id}"))?;
+        let mut said = format!("{id}  {} units", message.units);
+        for part in parts {
+            let price = part.unit_price.unwrap_or_default();
+            let _ = match part.plan_id {
+                Some(plan) => write!(said, "  {} from {plan}", part.units),
+                None => write!(said, "  {} @ {price}", part.units),
+            };
+        }
+        let fate = match (message.disposition, message.suspense, message.reject_code) {
+            (_, Some(reason), _) => format!("  waits: {reason}"),
+            (Some(disposition), None, Some(code)) => format!("  {disposition}: {code}"),
+            (Some(disposition), None, None) => format!("  {disposition}"),
+            (None, None, _) => String::new(),
+        };
+        Ok(said + &fate + "\n")
+    }
+}
+
+/// A charge as a clerk reads it.
+pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
+    let class = [&*charge.template_type, &*charge.country];
+    let class = class.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let payer = match (&charge.plan_id, charge.unit_price) {
+        (Some(plan), _) => format!("from {plan}"),
+        (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),
+    };
+    let window = zone.format_short(charge.window);
+    format!("{}  {window}  {class}  {} units {payer}", charge.account_id, charge.units)
+}
+
+/// A cause without the number of the run, which is no part of the story.
+fn cause_words(cause: &str) -> String {
+    match cause.split_once(':') {
+        Some(("charge", _)) => "charge".into(),
+        _ => cause.to_owned(),
+    }
+}
