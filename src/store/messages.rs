@@ -70,7 +70,9 @@ pub async fn paid_parts(
     account_id: &str,
     message: &StoredMessage,
 ) -> Result<Vec<PaidPart>, StoreError> {
-    let Some(run_no) = message.run_no else { return Ok(Vec::new()) };
+    // What the gateway refused or a user sent in has no place among the charged messages.
+    let free = matches!(message.disposition.as_deref(), Some("rejected" | "inbound"));
+    let Some(run_no) = message.run_no.filter(|_| !free) else { return Ok(Vec::new()) };
     let window = window_start(message.submit_time).0;
     let sql = "select cast(coalesce(sum(m.units), 0) as bigint) from messages m \
                join batches b on b.batch_no = m.batch_no \
