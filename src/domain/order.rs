@@ -68,10 +68,8 @@ pub enum OrderRefusal {
     QuantityOutOfRange,
     #[error("{product} can be bought by verified accounts only; run `quittance account verify {account_id}`")]
     NotVerified { account_id: Arc<str>, product: Arc<str> },
-    #[error(
-        "purchase not allowed: {0} has an overdue payment; top up until the available balance is above 0"
-    )]
-    PurchaseNotAllowed(Arc<str>),
+    #[error("purchase not allowed: {available} {currency} are available; top up until it is more than 0")]
+    PurchaseNotAllowed { available: Micros, currency: Arc<str> },
     #[error("the order costs {total} {currency}, {available} {currency} are available; top up first")]
     InsufficientBalance { total: Micros, available: Micros, currency: Arc<str> },
     #[error("the order can't be booked: {0}")]
@@ -90,7 +88,7 @@ impl OrderRefusal {
             OrderRefusal::AccountClosed(_) => "account_closed",
             OrderRefusal::QuantityOutOfRange => "quantity_out_of_range",
             OrderRefusal::NotVerified { .. } => "not_verified",
-            OrderRefusal::PurchaseNotAllowed(_) => "purchase_not_allowed",
+            OrderRefusal::PurchaseNotAllowed { .. } => "purchase_not_allowed",
             OrderRefusal::InsufficientBalance { .. } => "insufficient_balance",
             OrderRefusal::Money(_) | OrderRefusal::Ledger(_) => "amount_out_of_range",
         }
@@ -155,7 +153,8 @@ fn judge(customer: &Customer, items: &[Item<'_>]) -> Result<Micros, OrderRefusal
     let available = customer.funds.available()?;
     // At exactly 0 an account is not overdue, but "greater than 0" is what buying asks (D2, R73).
     if customer.status == Status::Suspended || available <= Micros::ZERO {
-        return Err(OrderRefusal::PurchaseNotAllowed(account_id()));
+        let currency = customer.currency.clone();
+        return Err(OrderRefusal::PurchaseNotAllowed { available, currency });
     }
     let mut total = Micros::ZERO;
     for item in items {
