@@ -129,7 +129,10 @@ impl Stage {
 /// A charge as a clerk reads it.
 pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
     let class = [&*charge.template_type, &*charge.country];
-    let class = class.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let mut class = class.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    if class.is_empty() {
+        class.push_str(&charge.product);
+    }
     let payer = match (&charge.plan_id, charge.unit_price) {
         (Some(plan), _) => format!("from {plan}"),
         (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),

@@ -29,6 +29,7 @@ impl Stage {
         let mut given = command.consume_args();
         let said = match command.name.as_str() {
             "at" => self.at(&mut given),
+            "product" => self.product(&mut given),
             "package" => self.package(&mut given),
             "price" => self.price(&mut given),
             "account" => self.account(&mut given),
@@ -51,6 +52,18 @@ impl Stage {
     fn at(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         self.now = time(need(given, "a time")?, self.zone())?;
         Ok(String::new())
+    }
+
+    /// Switches what `config/products.toml` leaves to the operator.
+    fn product(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "a product")?.to_owned();
+        let counts = given.take_key("tier_counts_plan").ok_or("tier_counts_plan= is missing")?;
+        let counts = counts.parse().map_err(|_| format!("{counts} is neither true nor false"))?;
+        self.configure(|config| {
+            let product = config.catalog.products.iter_mut().find(|product| *product.id == *id);
+            product.ok_or_else(|| format!("there is no product {id}"))?.tier_counts_plan = counts;
+            Ok(())
+        })
     }
 
     /// `package ID size= price=` puts a package on sale; without `size=` it adds the price of one
