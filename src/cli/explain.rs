@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Failure, Session};
 use crate::desk::DeskError;
+use crate::domain::charge::is_late;
 use crate::domain::money::Micros;
 use crate::domain::period::{Zone, window_start};
 use crate::store::messages::{PaidPart, StoredMessage, find, paid_parts};
+use crate::store::runs;
 
 #[derive(Debug, Subcommand)]
 pub enum Explain {
@@ -33,6 +35,11 @@ pub async fn run(session: &Session, command: Explain) -> Result<ExitCode, Failur
         state == Some("charged") && product.is_some_and(|p| p.is_final(message.submit_time, session.now()));
     let mut json = message_json(&account, &message_id, &message, &parts, config.zone);
     json["final"] = json!(is_final);
+    let late = match message.batch_run_no {
+        Some(run_no) => is_late(message.submit_time, runs::charged_up_to(&mut tx, run_no).await?),
+        None => false,
+    };
+    json["late"] = json!(late);
     session.output.show(&json, || {
         let mut lines = vec![
             format!("Message {message_id} of account {account}"),
@@ -42,6 +49,9 @@ pub async fn run(session: &Session, command: Explain) -> Result<ExitCode, Failur
             format!("  units     {}", message.units),
         ];
         lines.extend(parts.iter().map(|part| format!("  charged   {}", words(part))));
+        if late {
+            lines.push("  late      its window had been charged before it came".into());
+        }
         let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
         lines.push(format!(
             "  state     {}{reason}",

@@ -418,9 +418,9 @@ impl<'a> Charger<'a> {
     }
 }
 
-/// When the window that starts here has passed.
-pub fn window_end(start: Timestamp) -> Timestamp {
-    start.plus_micros(WINDOW)
+/// Whether a message comes after its window was charged: by then charging had passed its end (D41).
+pub fn is_late(submit_time: Timestamp, charged_up_to: Option<Timestamp>) -> bool {
+    charged_up_to.is_some_and(|reached| window_start(submit_time).plus_micros(WINDOW) <= reached)
 }
 
 #[cfg(test)]

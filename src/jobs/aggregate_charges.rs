@@ -15,9 +15,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
 use super::{JobError, Parked, Report, Run};
 use crate::domain::account::{Account, Status};
-use crate::domain::charge::{Charged, Class, Payer, Tariff, Unrated, Usage, charge_account};
+use crate::domain::charge::{Charged, Class, Payer, Tariff, Unrated, Usage, charge_account, is_late};
 use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
 use crate::store::charging::{self, Effects, Streamed};
+use crate::store::runs;
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 400;
@@ -26,6 +28,7 @@ const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
+    let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
     let expected = charging::expected_messages(run.tx, run.run_no).await?;
     run.progress.begin("charging", Some(expected as u64));
 
@@ -48,6 +51,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         effects: Effects::new(run.tx, run.run_no),
         names: &names,
         classes: &classes,
+        charged_up_to,
         suspended_now: FxHashSet::default(),
         accounts: FxHashSet::default(),
         totals: Totals::default(),
@@ -134,6 +138,7 @@ struct Totals {
     charges: i64,
     suspended: i64,
     released: i64,
+    late: i64,
 }
 
 struct Charging<'a> {
@@ -141,6 +146,7 @@ struct Charging<'a> {
     effects: Effects,
     names: &'a Names,
     classes: &'a [Class<'a>],
+    charged_up_to: Option<Timestamp>,
     /// Accounts that became overdue in an earlier portion of this run: its start decides (D53).
     suspended_now: FxHashSet<u32>,
     accounts: FxHashSet<Arc<str>>,
@@ -246,7 +252,7 @@ impl Charging<'_> {
                     self.totals.released += 1;
                     self.effects.resettle(id, message.key, None);
                 }
-                None => {}
+                None => self.totals.late += i64::from(is_late(message.submit_time, self.charged_up_to)),
             }
         }
     }
@@ -281,6 +287,7 @@ impl Charging<'_> {
                 ("plan_units", totals.plan_units),
                 ("payg_units", totals.payg_units),
                 ("charges", totals.charges),
+                ("late", totals.late),
                 ("suspended", totals.suspended),
                 ("released", totals.released),
                 ("parked", self.parked.len() as i64),

@@ -23,6 +23,8 @@ pub struct StoredMessage {
     pub suspense: Option<String>,
     /// The run that charged it.
     pub run_no: Option<i64>,
+    /// The run that took its batch: earlier, where it waited in suspense.
+    pub batch_run_no: Option<i64>,
 }
 
 /// Some of a message's units and who paid for them.
@@ -59,6 +61,7 @@ pub async fn find(
         units: row.int(7)?,
         submit_time: Timestamp(row.int(8)?),
         run_no: if waits { None } else { released.or(batch_run) },
+        batch_run_no: batch_run,
         suspense: suspense.filter(|_| waits),
     }))
 }

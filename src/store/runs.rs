@@ -92,6 +92,14 @@ pub async fn last_of_each(tx: &mut Tx) -> Result<Vec<RunRow>, StoreError> {
     tx.rows(sql, vec![]).await?.iter().map(run).collect()
 }
 
+/// How far charging had come before a run: a message whose window had passed by then is late (D41).
+pub async fn charged_up_to(tx: &mut Tx, before_run: i64) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "select max(as_of) from job_runs where job = 'aggregate-charges' and run_no < $1 \
+               and outcome in ('done', 'nothing_to_do', 'partial')";
+    let row = tx.row(sql, values![before_run]).await?;
+    Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp))
+}
+
 /// Business time: the latest as-of that a run has worked at. It never goes back.
 pub async fn business_time(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
     let row = tx.row("select value from instance where name = 'business_time'", vec![]).await?;
