@@ -164,7 +164,41 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     Ok(Pools::Sqlite { writer, readers })
 }
 
+/// Parameters that a PostgreSQL URL may have, beside `options[..]`.
+const POSTGRES_PARAMETERS: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Any other parameter is a slip of the pen. sqlx would ignore it, be it `sslmod=verify-full`, and
+/// log it with its value, be it `pasword=..` (F106).
+fn check_parameters(url: &str) -> Result<(), StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
+    let known =
+        |name: &str| name.is_empty() || name.starts_with("options[") || POSTGRES_PARAMETERS.contains(&name);
+    match names.into_iter().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Url(format!(
+            "`{name}` is not a parameter of PostgreSQL; there are {}",
+            POSTGRES_PARAMETERS.join(", ")
+        ))),
+    }
+}
+
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
+    check_parameters(url)?;
     let options = PgConnectOptions::from_str(url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .application_name("quittance")
