@@ -77,7 +77,8 @@ pub struct Output {
 impl Output {
     /// Prints a failure and gives its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
-        eprintln!("quittance: {}", failure.message);
+        // Not `eprintln!`, which panics where nobody reads stderr: the exit code still tells.
+        let _ = writeln!(std::io::stderr().lock(), "quittance: {}", failure.message);
         if let Some(code) = failure.code.filter(|_| self.json) {
             line(&json!({ "error": { "code": code, "message": failure.message } }));
         }
