@@ -228,8 +228,13 @@ impl<R: Read> Records<R> {
         Ok(Cut { fault: Some(LineFault::new("unbalanced_quote", detail)), ..line })
     }
 
-    /// Keeps the head of an overlong line and drops the rest, a buffer at a time.
+    /// Keeps the head of an overlong line and drops the rest, a buffer at a time. Without a header
+    /// there is no use in reading on, perhaps without end.
     fn skip_long_line(&mut self) -> Result<Cut, IngestError> {
+        if self.format == Format::Csv && self.header.is_none() {
+            let fault = format!("is longer than {} bytes: is this a CSV file?", self.limit);
+            return Err(IngestError::BadHeader { fault });
+        }
         self.head.extend_from_slice(&self.buffer[self.start..(self.start + HEAD).min(self.end)]);
         let detail = format!("the line is longer than {} bytes; its first {HEAD} are kept", self.limit);
         let fault = Some(LineFault::new("line_too_long", detail));
