@@ -118,7 +118,12 @@ impl Db {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let migrator = super::migrations::migrator(self.dialect());
         match &self.pools {
-            Pools::Sqlite { writer, .. } => migrator.run(writer).await?,
+            // The migrator takes no lock on SQLite: of two programs that begin at once, one waits.
+            Pools::Sqlite { writer, .. } => {
+                let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+                migrator.run(&mut *tx).await?;
+                tx.commit().await?;
+            }
             Pools::Postgres(pool) => migrator.run(pool).await?,
         }
         Ok(())
