@@ -151,14 +151,7 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
         .foreign_keys(true)
         .pragma("cache_size", "-65536")
         .disable_statement_logging();
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(30))
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_with(options.clone())
-        .await
-        .map_err(|source| StoreError::Open { place: options.get_filename().display().to_string(), source })?;
+    let writer = connect_sqlite_writer(&options).await?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
     let parts: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
     // Older versions can lose committed transactions (F17).
@@ -167,6 +160,33 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     }
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Opens the writer. Several programs that create one file at once get in each other's way: turning
+/// the write-ahead log on answers "locked" without heeding the busy timeout, so it is tried again.
+async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+    const TRIES: u32 = 50;
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .max_lifetime(None)
+        .idle_timeout(None);
+    let mut tries = 1;
+    loop {
+        let source = match writer.clone().connect_with(options.clone()).await {
+            Ok(pool) => return Ok(pool),
+            Err(source) => source,
+        };
+        let locked = source.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "5");
+        if !locked {
+            return Err(StoreError::Open { place: options.get_filename().display().to_string(), source });
+        }
+        if tries == TRIES {
+            return Err(StoreError::Busy);
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Parameters that a PostgreSQL URL may have, beside `options[..]`.
