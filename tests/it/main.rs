@@ -1,5 +1,7 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
+mod cli;
+mod operation;
 mod runs;
 mod scenarios;
 mod support;

@@ -19,7 +19,7 @@ pub struct TestDatabase {
 }
 
 /// Runs a check on each of the two databases.
-pub fn on_both(check: impl Fn(&TestDatabase)) {
+pub fn on_both(mut check: impl FnMut(&TestDatabase)) {
     check(&sqlite());
     if let Some(database) = postgres() {
         check(&database);

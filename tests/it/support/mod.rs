@@ -1,3 +1,7 @@
-//! What tests stand on: databases of their own, and the program itself.
+//! What tests stand on: databases of their own, the program itself, its books, lines to hand in.
 
+pub mod books;
 pub mod databases;
+pub mod lines;
+pub mod program;
+pub mod shape;

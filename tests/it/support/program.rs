@@ -1,0 +1,202 @@
+//! The real program, run as its users run it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+
+use super::databases::TestDatabase;
+
+/// When the tests take place: their messages are of the hours before.
+pub const NOON: &str = "2026-03-01T12:00:00+08:00";
+
+/// The program on one database, in a directory of its own that holds the files handed in.
+pub struct Program {
+    database: String,
+    as_of: String,
+    dir: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What the program answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    command: String,
+}
+
+/// A program that was started and not waited for.
+pub struct Running {
+    child: Child,
+    command: String,
+}
+
+impl Program {
+    /// The program as of [`NOON`].
+    pub fn on(database: &TestDatabase) -> Program {
+        Program::on_url(&database.url)
+    }
+
+    pub fn on_url(url: &str) -> Program {
+        Program {
+            database: url.to_owned(),
+            as_of: NOON.to_owned(),
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Moves the clock.
+    pub fn at(&mut self, as_of: &str) -> &mut Program {
+        as_of.clone_into(&mut self.as_of);
+        self
+    }
+
+    pub fn set(&mut self, variable: &str, value: &str) -> &mut Program {
+        self.environment.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a file into the program's directory and gives its name there.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.path(name), content).expect("the file can be written");
+        name.to_owned()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn run(&self, args: &[&str]) -> Answer {
+        self.run_with_input(args, b"")
+    }
+
+    pub fn run_with_input(&self, args: &[&str], input: &[u8]) -> Answer {
+        self.start(args, input).answer()
+    }
+
+    /// Runs a command that must succeed and gives its JSON.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        self.run(&[args, &["--json"]].concat()).exits(0).json()
+    }
+
+    /// Starts the program, gives it its input, and does not wait for it.
+    pub fn start(&self, args: &[&str], input: &[u8]) -> Running {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped());
+        let shown = format!("quittance {}", args.join(" "));
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it has an input");
+        let input = input.to_vec();
+        // In a thread, so that neither side waits for the other with full pipes. The program may
+        // well end without having read it all.
+        thread::spawn(move || stdin.write_all(&input).ok());
+        Running { child, command: shown }
+    }
+
+    /// The command by itself, for tests that connect it in their own way.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quittance"));
+        command
+            .args(["--database", &self.database, "--as-of", &self.as_of])
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_remove("QUITTANCE_CONFIG")
+            .env_remove("QUITTANCE_DATABASE_URL")
+            .env_remove("QUITTANCE_LOG")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Running {
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_some()
+    }
+
+    #[track_caller]
+    pub fn answer(self) -> Answer {
+        let output = self.child.wait_with_output().expect("the program ends");
+        Answer::of(self.command, output)
+    }
+}
+
+impl Answer {
+    /// Whatever is handed in, the program does not panic.
+    #[track_caller]
+    pub fn of(command: String, output: Output) -> Answer {
+        let answer = Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+            command,
+        };
+        assert!(!answer.stderr.contains("panicked"), "it panicked\n{}", answer.shown());
+        answer
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Answer {
+        assert_eq!(self.code, code, "another exit code than expected\n{}", self.shown());
+        self
+    }
+
+    /// The one JSON value on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is not one JSON value: {error}\n{}", self.shown()))
+    }
+
+    /// The JSON values on stdout, one a line.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<Value> {
+        let read = |line| serde_json::from_str(line);
+        self.stdout
+            .lines()
+            .map(|line| read(line).unwrap_or_else(|error| panic!("not JSON: {error}\n{}", self.shown())))
+            .collect()
+    }
+
+    /// A refusal: exit code 1, `error{code message}` on stdout, the message on stderr.
+    #[track_caller]
+    pub fn refuses(self, code: &str) -> Answer {
+        let answer = self.exits(1);
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], code, "another refusal than expected\n{}", answer.shown());
+        let message = error["message"].as_str().expect("a message");
+        assert!(
+            !message.is_empty() && answer.stderr.contains(message),
+            "stderr says something else\n{}",
+            answer.shown()
+        );
+        answer
+    }
+
+    /// Its message on stderr holds all these words.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Answer {
+        for word in words {
+            assert!(self.stderr.contains(word), "stderr does not say `{word}`\n{}", self.shown());
+        }
+        self
+    }
+
+    /// Command, code and both outputs: what one wants to know of a failure.
+    pub fn shown(&self) -> String {
+        let Answer { code, stdout, stderr, command } = self;
+        format!("$ {command}\nexit code {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
