@@ -1,6 +1,8 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
 mod cli;
+mod hostile;
+mod hostile_files;
 mod operation;
 mod runs;
 mod scenarios;

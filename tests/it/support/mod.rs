@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod databases;
+pub mod desk;
 pub mod lines;
 pub mod program;
 pub mod shape;
