@@ -1,6 +1,7 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
 mod cli;
+mod concurrent;
 mod formats;
 mod hostile;
 mod hostile_files;
