@@ -6,6 +6,7 @@ mod formats;
 mod hostile;
 mod hostile_files;
 mod operation;
+mod properties;
 mod runs;
 mod scenarios;
 mod support;

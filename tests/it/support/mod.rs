@@ -3,6 +3,8 @@
 pub mod books;
 pub mod databases;
 pub mod desk;
+pub mod history;
 pub mod lines;
+pub mod naive;
 pub mod program;
 pub mod shape;

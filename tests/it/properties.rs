@@ -1,0 +1,127 @@
+//! What holds for every history (D45): neither money nor units are made or lost, and the books do
+//! not depend on the database, on how the files were cut or repeated, or on when the runs came.
+//!
+//! The histories are random and always the same; a failing one is shrunk and printed.
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+use crate::support::books::block_on;
+use crate::support::databases::{TestDatabase, postgres, sqlite};
+use crate::support::history::{Books, Handing, History, Step, history, steps};
+use crate::support::naive::reckon;
+
+const HISTORIES: u32 = 12;
+
+type Checked = Result<(), TestCaseError>;
+
+fn for_each_history(rich: bool, check: impl Fn(History, Vec<bool>) -> Checked) {
+    use proptest::prelude::*;
+    let config =
+        Config { cases: HISTORIES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let runs = prop::collection::vec(any::<bool>(), 3);
+    let outcome = runner.run(&(history(rich), runs), |(history, runs)| check(history, runs));
+    if let Err(fault) = outcome {
+        panic!("{fault}");
+    }
+}
+
+/// The books after some steps: their digest, and the state of each account in words.
+#[derive(Debug, PartialEq, Eq)]
+struct Kept {
+    digest: String,
+    told: Vec<String>,
+}
+
+/// Plays the steps on a database of their own.
+async fn kept(database: &TestDatabase, steps: &[Step]) -> Kept {
+    let mut books = Books::open(&database.url).await;
+    books.play(steps).await;
+    let kept = Kept { digest: books.digest().await, told: books.told().await };
+    books.close().await;
+    kept
+}
+
+/// The same state and, where both are books, the same digest; else what differs.
+fn same(what: &str, books: &Kept, expected: &Kept) -> Checked {
+    same_state(what, &books.told, &expected.told)?;
+    if books.digest == expected.digest {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!("{what}: the digest differs, balances and plans are equal")))
+}
+
+fn same_state(what: &str, told: &[String], expected: &[String]) -> Checked {
+    let only_in = |these: &[String], those: &[String]| -> String {
+        these.iter().filter(|line| !those.contains(line)).map(|line| format!("\n  {line}")).collect()
+    };
+    if told == expected {
+        return Ok(());
+    }
+    let (more, less) = (only_in(told, expected), only_in(expected, told));
+    Err(TestCaseError::fail(format!("{what}: the books say{more}\nexpected{less}")))
+}
+
+#[test]
+fn the_books_are_those_of_a_naive_reckoning_and_equal_on_both_databases() {
+    for_each_history(false, |history, runs| {
+        let steps = steps(&history, &runs, Handing::Daily);
+        let (here, there) = (sqlite(), postgres());
+        block_on(async {
+            let books = kept(&here, &steps).await;
+            same_state("the naive reckoning", &books.told, &reckon(&steps))?;
+            match &there {
+                Some(database) => same("PostgreSQL", &kept(database, &steps).await, &books),
+                None => Ok(()),
+            }
+        })
+    });
+}
+
+#[test]
+fn files_may_be_merged_split_reordered_and_repeated() {
+    for_each_history(false, |history, runs| {
+        let databases: Vec<TestDatabase> = (0..5).map(|_| sqlite()).collect();
+        block_on(async {
+            let daily = kept(&databases[0], &steps(&history, &runs, Handing::Daily)).await;
+            let others = [Handing::Merged, Handing::Split, Handing::Backwards, Handing::Repeated];
+            for (handing, database) in others.into_iter().zip(&databases[1..]) {
+                let books = kept(database, &steps(&history, &runs, handing)).await;
+                same(&format!("{handing:?}"), &books, &daily)?;
+            }
+            Ok(())
+        })
+    });
+}
+
+/// Only where nobody becomes overdue: the status at the start of a run decides (D53).
+#[test]
+fn a_late_catch_up_equals_a_run_each_day() {
+    for_each_history(true, |history, runs| {
+        let databases: Vec<TestDatabase> = (0..3).map(|_| sqlite()).collect();
+        block_on(async {
+            let each_day = steps(&history, &[true; 3], Handing::Daily);
+            let on_time = kept(&databases[0], &each_day).await;
+            same_state("the naive reckoning", &on_time.told, &reckon(&each_day))?;
+            let once = steps(&history, &[false; 3], Handing::Daily);
+            same("one run for all days", &kept(&databases[1], &once).await, &on_time)?;
+            let some = steps(&history, &runs, Handing::Split);
+            same(&format!("runs after the days {runs:?}"), &kept(&databases[2], &some).await, &on_time)
+        })
+    });
+}
+
+#[test]
+fn the_histories_reach_what_they_are_to_show() {
+    let reached = std::cell::RefCell::new([false; 5]);
+    for_each_history(false, |history, runs| {
+        let told = reckon(&steps(&history, &runs, Handing::Daily)).join("\n");
+        let words =
+            ["suspended", "short 0", "long 0", "tier bob 202603 sms-domestic verification", "waits stranger"];
+        for (reached, word) in reached.borrow_mut().iter_mut().zip(words) {
+            *reached |= told.contains(word);
+        }
+        Ok(())
+    });
+    assert_eq!(reached.into_inner(), [true; 5]);
+}
