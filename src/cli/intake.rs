@@ -56,20 +56,27 @@ pub async fn ingest(session: &Session, command: Ingest) -> Result<ExitCode, Fail
         let name = input.name();
         match intake::ingest_messages(&db, &config, input, reading, &*progress).await {
             Ok(done) => {
-                let code = told(session, &name, &done);
-                worst = worst.max(code);
+                worst = worse(worst, told(session, &name, &done));
             }
             // The other files are still taken: each is a batch of its own.
             Err(error) => {
                 progress.end();
                 let failure = Failure::from(error);
-                worst = worst.max(failure.exit);
+                worst = worse(worst, failure.exit);
                 session.output.fail(&failure);
             }
         }
     }
     db.close().await;
     Ok(ExitCode::from(worst))
+}
+
+/// The exit code of two files: the first failure, else that lines were rejected.
+fn worse(so_far: u8, next: u8) -> u8 {
+    match (so_far, next) {
+        (0, code) | (exit::PARTIAL, code @ 1..) => code,
+        (code, _) => code,
+    }
 }
 
 /// Prints what became of a file and gives its exit code.

@@ -217,10 +217,9 @@ fn start_log(verbose: u8) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let default = match verbose {
-        0 => "warn,sqlx_postgres::options=off",
-        1 => "quittance=info,warn,sqlx_postgres::options=off",
-        // sqlx tells unknown URL parameters with their values, which may be a mistyped password.
-        _ => "quittance=debug,info,sqlx_postgres::options=off",
+        0 => "warn",
+        1 => "quittance=info,warn",
+        _ => "quittance=debug,info",
     };
     let filter = EnvFilter::try_from_env("QUITTANCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log =
