@@ -60,6 +60,7 @@ struct Size {
     differs: Option<i64>,
 }
 
+const COUNTRY_MISSING: &str = "country_missing";
 const LONGEST_ID: usize = 128;
 const LONGEST_ACCOUNT_ID: usize = 64;
 const LONGEST_REFERENCE: usize = 256;
@@ -97,7 +98,13 @@ impl<'a> Judge<'a> {
         let account_id = text_of(Field::AccountId, fields.require(Field::AccountId)?, LONGEST_ACCOUNT_ID)?;
         let submit_time = self.submit_time(fields)?;
         let (disposition, reject_code) = self.disposition(fields)?;
-        let (product, country) = self.product(fields)?;
+        let (product, country) = match (disposition, self.product(fields)) {
+            // What is never charged needs no destination: an answer to a short code has none.
+            (Disposition::Rejected | Disposition::Inbound, Err(fault)) if fault.reason == COUNTRY_MISSING => {
+                (self.product_to_anywhere(fields)?, Country::NONE)
+            }
+            (_, found) => found?,
+        };
         let template_type = self.source.template_type(fields)?;
         let size = match (disposition, self.size(fields, product)) {
             (Disposition::Billable, size) => size?,
@@ -174,13 +181,24 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn product(&self, fields: &Fields<'_>) -> Result<(&'a Product, Country), LineFault> {
+    fn channel(&self, fields: &Fields<'_>) -> Result<&Channel<'a>, LineFault> {
         let name = fields.get(Field::Channel).or(self.source.usual_channel());
         let name = name.ok_or_else(|| missing(Field::Channel))?;
-        let Some(channel) = self.channels.iter().find(|channel| channel.name == name) else {
+        self.channels.iter().find(|channel| channel.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.channels.iter().map(|channel| channel.name).collect();
-            return Err(unknown("unknown_channel", name, &known.join(" or ")));
-        };
+            unknown("unknown_channel", name, &known.join(" or "))
+        })
+    }
+
+    fn product_to_anywhere(&self, fields: &Fields<'_>) -> Result<&'a Product, LineFault> {
+        let channel = self.channel(fields)?;
+        let product = channel.domestic.or(channel.international);
+        product
+            .ok_or_else(|| LineFault::new("no_product", format!("channel `{}` has no product", channel.name)))
+    }
+
+    fn product(&self, fields: &Fields<'_>) -> Result<(&'a Product, Country), LineFault> {
+        let channel = self.channel(fields)?;
         let (region, country) =
             if channel.by_country { self.destination(fields)? } else { (Region::Domestic, Country::NONE) };
         let product = match region {
@@ -188,7 +206,7 @@ impl<'a> Judge<'a> {
             Region::International => channel.international,
         };
         let product = product.ok_or_else(|| {
-            let detail = format!("no product of channel `{name}` goes to {}", country.as_str());
+            let detail = format!("no product of channel `{}` goes to {}", channel.name, country.as_str());
             LineFault::new("no_product", detail)
         })?;
         Ok((product, country))
@@ -222,7 +240,7 @@ impl<'a> Judge<'a> {
         let number = fields.get(Field::Recipient).and_then(|text| PhoneNumber::parse(text, self.bare_number));
         number.as_ref().map(country_of).ok_or_else(|| {
             let detail = "neither `country` nor `region` nor a phone number in `recipient`: give one of them";
-            LineFault::new("country_missing", detail)
+            LineFault::new(COUNTRY_MISSING, detail)
         })
     }
 

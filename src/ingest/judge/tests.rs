@@ -256,6 +256,17 @@ fn rejected_and_inbound_messages_need_no_size() {
 }
 
 #[test]
+fn what_is_free_needs_no_destination() {
+    for changes in [r#"{"direction":"mo","country":null}"#, r#"{"submit_status":"rejected","country":null}"#]
+    {
+        let row = judged(changes);
+        assert_eq!((&*row.product, row.country), ("sms-domestic", Country::NONE), "{changes}");
+    }
+    let accepted = judge_json(Source::Generic, &line(r#"{"country":null}"#));
+    assert_eq!(accepted.unwrap_err().reason, "country_missing");
+}
+
+#[test]
 fn hostile_ids_are_kept_as_they_are() {
     for id in ["'; drop table messages;--", "=1+1", "../../etc/passwd", "{{7*7}}", "码"] {
         let changes = serde_json::json!({ "message_id": id, "account_id": id }).to_string();
