@@ -50,9 +50,11 @@ impl PriceBook {
         let mut rates: Vec<(usize, Rate)> = rates.into_iter().enumerate().collect();
         rates.sort_by(|(_, a), (_, b)| a.key().cmp(&b.key()).then(a.from.cmp(&b.from)));
         for ((other, earlier), (index, later)) in rates.iter().zip(rates.iter().skip(1)) {
-            if earlier.key() == later.key() && earlier.until != Some(later.from) {
+            let gap = earlier.until.is_some_and(|until| until < later.from);
+            // Between two offers to some the general list holds; nothing is behind the general one.
+            let meant = gap && later.scope != Scope::Everyone;
+            if earlier.key() == later.key() && earlier.until != Some(later.from) && !meant {
                 let (list, other) = (later.title(), *other);
-                let gap = earlier.until.is_some_and(|until| until < later.from);
                 let problem =
                     if gap { Problem::Gap { list, other } } else { Problem::Overlap { list, other } };
                 faults.push(BookFault { item: BookItem::Rate(*index), problem });

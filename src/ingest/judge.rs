@@ -238,7 +238,7 @@ impl<'a> Judge<'a> {
 
     fn country_of_recipient(&self, fields: &Fields<'_>) -> Result<Country, LineFault> {
         let number = fields.get(Field::Recipient).and_then(|text| PhoneNumber::parse(text, self.bare_number));
-        number.as_ref().map(country_of).ok_or_else(|| {
+        number.as_ref().filter(|number| number.has_calling_code()).map(country_of).ok_or_else(|| {
             let detail = "neither `country` nor `region` nor a phone number in `recipient`: give one of them";
             LineFault::new(COUNTRY_MISSING, detail)
         })

@@ -19,6 +19,8 @@ pub enum BareNumber {
 pub struct PhoneNumber {
     digits: [u8; PhoneNumber::LONGEST],
     length: usize,
+    /// It was written with `+` or `00`.
+    marked: bool,
 }
 
 impl PhoneNumber {
@@ -38,7 +40,7 @@ impl PhoneNumber {
     /// ```
     pub fn parse(text: &str, bare: BareNumber) -> Option<PhoneNumber> {
         let (plus, text) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
-        let mut number = PhoneNumber { digits: [0; PhoneNumber::LONGEST], length: 0 };
+        let mut number = PhoneNumber { digits: [0; PhoneNumber::LONGEST], length: 0, marked: plus };
         for byte in text.bytes() {
             match byte {
                 b'0'..=b'9' => number.push(byte)?,
@@ -49,12 +51,19 @@ impl PhoneNumber {
         if !plus && number.digits().starts_with("00") {
             number.digits.copy_within(2.., 0);
             number.length -= 2;
+            number.marked = true;
         } else if !plus && bare == BareNumber::Chinese && number.length == 11 && number.digits[0] == b'1' {
             number.digits.copy_within(..11, 2);
             number.digits[..2].copy_from_slice(b"86");
             number.length += 2;
         }
         (number.length >= PhoneNumber::SHORTEST).then_some(number)
+    }
+
+    /// Whether its calling code can be told: a few digits without `+` or `00` are a short code.
+    pub fn has_calling_code(&self) -> bool {
+        const LONGEST_SHORT_CODE: usize = 9;
+        self.marked || self.length > LONGEST_SHORT_CODE
     }
 
     pub fn digits(&self) -> &str {

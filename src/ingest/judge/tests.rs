@@ -257,12 +257,14 @@ fn rejected_and_inbound_messages_need_no_size() {
 
 #[test]
 fn what_is_free_needs_no_destination() {
-    for changes in [r#"{"direction":"mo","country":null}"#, r#"{"submit_status":"rejected","country":null}"#]
-    {
+    for changes in [
+        r#"{"direction":"mo","country":null,"recipient":"10690001"}"#,
+        r#"{"submit_status":"rejected","country":null,"recipient":null}"#,
+    ] {
         let row = judged(changes);
         assert_eq!((&*row.product, row.country), ("sms-domestic", Country::NONE), "{changes}");
     }
-    let accepted = judge_json(Source::Generic, &line(r#"{"country":null}"#));
+    let accepted = judge_json(Source::Generic, &line(r#"{"country":null,"recipient":null}"#));
     assert_eq!(accepted.unwrap_err().reason, "country_missing");
 }
 
