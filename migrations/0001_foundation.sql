@@ -3,6 +3,7 @@
 -- One text for both databases; `store/migrations.rs` fills in what differs:
 --   {int}    a 64-bit integer            {text}   text that compares by bytes
 --   {serial} a growing primary key       {strict} refuses values of another type (SQLite)
+--   {brin}   an index of spans where there is one (PostgreSQL)
 -- Money is in micro-units (1e-6 of the currency unit), times in microseconds since the epoch, UTC.
 
 create table instance (
@@ -139,11 +140,14 @@ create table messages (
     out_id         {text},
     recipient_hash {int},
     source_units   {int},                    -- the source's own count where it differs from ours
-    primary key (account_id, id_hi, id_lo),
+    -- Ids first: those that grow, as UUIDv7, are then appended to the index instead of being spread
+    -- over it by account. The account is in the key all the same, since an id is its own.
+    primary key (id_hi, id_lo, account_id),
     check (units >= 0)
 ){strict};
 
-create index messages_batch on messages (batch_no);
+-- A batch lies together, so that its span of the table is all that an index must know.
+create index messages_batch on messages {brin} (batch_no);
 
 -- Accepted messages that can't be charged (D42), until the run that could.
 create table suspense (

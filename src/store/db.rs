@@ -275,6 +275,27 @@ impl Tx {
         self.note(done)
     }
 
+    /// Runs a statement that may break a unique key; None where it did, and nothing was changed.
+    pub async fn attempt(
+        &mut self,
+        sql: impl Into<String>,
+        values: Vec<Value>,
+    ) -> Result<Option<u64>, StoreError> {
+        self.execute("savepoint attempt", vec![]).await?;
+        match self.execute(sql, values).await {
+            Ok(touched) => {
+                self.execute("release savepoint attempt", vec![]).await?;
+                Ok(Some(touched))
+            }
+            Err(error) if error.is_unique_violation() => {
+                self.execute("rollback to savepoint attempt", vec![]).await?;
+                self.broken = false;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs a query and gives all its rows.
     pub async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let sql = sql.into();

@@ -35,6 +35,14 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether a unique key was in the way.
+    pub(super) fn is_unique_violation(&self) -> bool {
+        let StoreError::Sql(error) = self else { return false };
+        error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    }
+}
+
 /// SQLSTATE of PostgreSQL for a lock that could not be had, and SQLite's codes for busy and locked
 /// with their extended forms.
 const BUSY_CODES: &[&str] = &["55P03", "40P01", "40001", "5", "6", "261", "517", "773", "262"];

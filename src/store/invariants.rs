@@ -46,13 +46,16 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I09 an account's charged units are those of its charged messages",
-        "select a.account_id from accounts a where \
-         coalesce((select sum(c.units) from charges c where c.account_id = a.account_id), 0) <> \
-         coalesce((select sum(m.units) from messages m join batches b on b.batch_no = m.batch_no \
-           left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
-           where m.account_id = a.account_id and b.run_no is not null \
-           and (m.disposition is null or m.disposition = 'too_long') \
-           and (s.account_id is null or s.run_no is not null)), 0)",
+        "select a.account_id from accounts a \
+         left join (select account_id, sum(units) as units from charges group by account_id) c \
+           on c.account_id = a.account_id \
+         left join (select m.account_id, sum(m.units) as units from messages m \
+             join batches b on b.batch_no = m.batch_no \
+             left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
+             where b.run_no is not null and (m.disposition is null or m.disposition = 'too_long') \
+             and (s.account_id is null or s.run_no is not null) group by m.account_id) m \
+           on m.account_id = a.account_id \
+         where coalesce(c.units, 0) <> coalesce(m.units, 0)",
     ),
     (
         "I28 a batch's lines are accepted, duplicate, conflict or rejected",

@@ -66,6 +66,23 @@ pub async fn find(
     }))
 }
 
+/// Units of a class and window that a run charged before a place: of its batches, unless they went
+/// into suspense, and out of suspense. The batches lead to the messages, which have no order by
+/// account of their own.
+const UNITS_BEFORE: &str = "select cast(coalesce(sum(t.units), 0) as bigint) from ( \
+      select m.units, m.product, m.template_type, m.country, m.submit_time, m.batch_no, m.line \
+      from batches b join messages m on m.batch_no = b.batch_no \
+      where b.run_no = $7 and m.account_id = $1 and (m.disposition is null or m.disposition = 'too_long') \
+      and not exists (select 1 from suspense s where s.account_id = m.account_id and s.id_hi = m.id_hi \
+                      and s.id_lo = m.id_lo) \
+      union all \
+      select m.units, m.product, m.template_type, m.country, m.submit_time, m.batch_no, m.line \
+      from suspense s join messages m on m.account_id = s.account_id and m.id_hi = s.id_hi and m.id_lo = s.id_lo \
+      where s.run_no = $7 and s.account_id = $1 \
+    ) t where t.product = $2 and t.template_type = $3 and t.country = $4 \
+      and t.submit_time >= $5 and t.submit_time < $6 \
+      and (t.batch_no < $8 or (t.batch_no = $8 and t.line < $9))";
+
 /// Who paid for the units of a charged message: its place among the messages of its class, window
 /// and run, laid over the charges of that window.
 pub async fn paid_parts(
@@ -77,17 +94,9 @@ pub async fn paid_parts(
     let free = matches!(message.disposition.as_deref(), Some("rejected" | "inbound"));
     let Some(run_no) = message.run_no.filter(|_| !free) else { return Ok(Vec::new()) };
     let window = window_start(message.submit_time).0;
-    let sql = "select cast(coalesce(sum(m.units), 0) as bigint) from messages m \
-               join batches b on b.batch_no = m.batch_no \
-               left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
-               where m.account_id = $1 and m.product = $2 and m.template_type = $3 and m.country = $4 \
-               and m.submit_time >= $5 and m.submit_time < $6 \
-               and (m.disposition is null or m.disposition = 'too_long') \
-               and case when s.account_id is null then b.run_no else s.run_no end = $7 \
-               and (m.batch_no < $8 or (m.batch_no = $8 and m.line < $9))";
     let class = values![account_id, &message.product, &message.template_type, &message.country];
     let place = values![window, window + WINDOW, run_no, message.batch_no, message.line];
-    let before = tx.int(sql, [class.clone(), place].concat()).await?;
+    let before = tx.int(UNITS_BEFORE, [class.clone(), place].concat()).await?;
     let sql = "select c.first_unit, c.units, p.plan_id, c.unit_price from charges c \
                left join plans p on p.account_id = c.account_id and p.plan_no = c.plan_no \
                where c.account_id = $1 and c.product = $2 and c.template_type = $3 and c.country = $4 \

@@ -46,6 +46,8 @@ fn placeholder(dialect: Dialect, word: &str) -> String {
         ("text", Dialect::Postgres) => "text collate \"C\"".into(),
         ("serial", Dialect::Sqlite) => "integer primary key autoincrement".into(),
         ("serial", Dialect::Postgres) => "bigint generated always as identity primary key".into(),
+        ("brin", Dialect::Sqlite) => String::new(),
+        ("brin", Dialect::Postgres) => "using brin".into(),
         ("strict", Dialect::Sqlite) => " strict".into(),
         ("strict", Dialect::Postgres) => String::new(),
         ("money", Dialect::Postgres) => format!("(({column})::numeric / 1000000)::numeric(24, 6)"),
