@@ -36,7 +36,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
     let size = table.required("size", integer);
     let currency = table.required("currency", currency);
     let own_validity = table.optional("validity", validity);
-    let sold = check_sold(&table, products, product.as_deref(), currency.as_deref());
+    let sold = check_sold(&table, products, product.as_deref());
     let prices = prices(&mut table);
     let from = table.optional("on_sale_from", moment);
     let until = table.optional("on_sale_until", moment);

@@ -92,7 +92,7 @@ impl Lists {
         let from = table.optional("effective_from", moment).unwrap_or(Timestamp(i64::MIN));
         let until = table.optional("effective_until", moment);
         self.blurred |= table.fault_count() > before;
-        let sold = check_sold(&table, products, product.as_deref(), currency.as_deref());
+        let sold = check_sold(&table, products, product.as_deref());
         let methods = [("graduated", Method::Graduated), ("volume", Method::Volume)];
         let method = table.optional("method", one_of(&methods)).unwrap_or(Method::Graduated);
         if method == Method::Volume && !table.has("tiers") {
@@ -131,24 +131,15 @@ impl Lists {
     }
 }
 
-/// Checks a product and a currency against the products, and gives the product where it is known.
+/// Gives the product that is sold; where there is none of that name, its fault is noted.
 pub fn check_sold<'p>(
     table: &Table<'_>,
     products: &'p Products,
     product: Option<&str>,
-    currency: Option<&str>,
 ) -> Option<&'p Product> {
     if let Some(id) = product.filter(|id| products.lack(id)) {
         let known = products.known();
         table.fault("product", format!("`{id}` is not in the products: add it there, or use one of {known}"));
-    }
-    let all = &products.catalog.products;
-    if let Some(other) = all.iter().find(|other| currency.is_some_and(|code| code == &*other.commodity)) {
-        let (code, id) = (&other.commodity, &other.id);
-        table.fault(
-            "currency",
-            format!("`{code}` is what {id} counts its units in: give {id} another commodity"),
-        );
     }
     product.and_then(|id| products.catalog.get(id))
 }

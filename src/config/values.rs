@@ -146,14 +146,15 @@ pub fn currency(value: &DeValue<'_>) -> Reading<String> {
     }
 }
 
-/// The commodity of a product's units in the books.
+/// The commodity of a product's units in the books. Currencies have three letters, units more: what
+/// reads the ledger tells them apart by that.
 pub fn commodity(value: &DeValue<'_>) -> Reading<String> {
     let name = text(value)?;
-    let letters = name.len() <= 24 && name.bytes().all(|b| b.is_ascii_uppercase());
+    let letters = (4..=24).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
     if letters {
         Ok(name)
     } else {
-        Err(format!("`{name}` is not a commodity: write 1 to 24 capital letters, such as SMSD"))
+        Err(format!("`{name}` is not a commodity: write 4 to 24 capital letters, such as SMSD"))
     }
 }
 

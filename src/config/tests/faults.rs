@@ -81,7 +81,7 @@ fn faults_of_products_are_told() {
         (
             "commodity = \"SMSD\"",
             "commodity = \"sms\"",
-            "products.toml:10:13: `commodity`: `sms` is not a commodity: write 1 to 24 capital letters, such as SMSD",
+            "products.toml:10:13: `commodity`: `sms` is not a commodity: write 4 to 24 capital letters, such as SMSD",
         ),
         (
             "commodity = \"SMSI\"",
@@ -91,7 +91,7 @@ fn faults_of_products_are_told() {
         (
             "commodity = \"SMSI\"",
             "commodity = \"CNY\"",
-            "prices.toml:3:12: `currency`: `CNY` is what intl counts its units in: give intl another commodity\nprices.toml:26:12: `currency`: `CNY` is what intl counts its units in: give intl another commodity",
+            "products.toml:24:13: `commodity`: `CNY` is not a commodity: write 4 to 24 capital letters, such as SMSD",
         ),
         (
             "income = \"SMS\"",
