@@ -3,7 +3,7 @@
 -- One text for both databases; `store/migrations.rs` fills in what differs:
 --   {int}    a 64-bit integer            {text}   text that compares by bytes
 --   {serial} a growing primary key       {strict} refuses values of another type (SQLite)
---   {brin}   an index of spans where there is one (PostgreSQL)
+--   {spans column}  an index of spans where there is one (PostgreSQL)
 -- Money is in micro-units (1e-6 of the currency unit), times in microseconds since the epoch, UTC.
 
 create table instance (
@@ -147,7 +147,7 @@ create table messages (
 ){strict};
 
 -- A batch lies together, so that its span of the table is all that an index must know.
-create index messages_batch on messages {brin} (batch_no);
+create index messages_batch on messages {spans batch_no};
 
 -- Accepted messages that can't be charged (D42), until the run that could.
 create table suspense (

@@ -213,6 +213,11 @@ impl Staging {
     }
 }
 
+/// Brings the index of batches up to date, else every search for a batch would read all that came
+/// since the last vacuum. Only the owner may; for others the server does it in the background.
+const SUMMARIZE: &str = "select case when pg_has_role(relowner, 'usage') \
+    then cast(brin_summarize_new_values(oid) as bigint) end from pg_class where oid = 'messages_batch'::regclass";
+
 /// Pages of the temporary table that are inserted together on PostgreSQL: some 60,000 lines.
 const PAGES_TOGETHER: i64 = 1_000;
 
@@ -238,8 +243,7 @@ async fn insert_messages(tx: &mut Tx, batch_no: i64) -> Result<i64, StoreError> 
             None => tx.execute(format!("{some} {but_known}"), values![batch_no]).await?,
         };
     }
-    // Else every search for a batch would read all that came since the last vacuum.
-    tx.rows("select brin_summarize_new_values('messages_batch')::bigint", vec![]).await?;
+    tx.rows(SUMMARIZE, vec![]).await?;
     Ok(inserted as i64)
 }
 
