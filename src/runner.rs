@@ -165,7 +165,7 @@ impl Finished {
         self.counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
     }
 
-    /// The keys that scripts read (DESIGN section 6).
+    /// The keys that scripts read.
     pub fn to_json(&self, config: &Config) -> Value {
         let parked: Vec<_> =
             self.parked.iter().map(|p| json!({ "account_id": p.account_id, "fault": p.fault })).collect();

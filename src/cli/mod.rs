@@ -1,4 +1,4 @@
-//! The command line: a contract that scripts rely on (DESIGN section 6).
+//! The command line: a contract that scripts rely on.
 //!
 //! Each command opens what it needs, calls the desk, the runner or the store, and prints: tables
 //! for people, one JSON object for scripts.

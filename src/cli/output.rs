@@ -12,7 +12,7 @@ use crate::desk::DeskError;
 use crate::runner::describe;
 use crate::store::StoreError;
 
-/// Exit codes (DESIGN section 6).
+/// Exit codes.
 pub mod exit {
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;

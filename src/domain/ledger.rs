@@ -1,4 +1,4 @@
-//! The books: balanced entries from the provider's side, one cause each (RULES section 5).
+//! The books: balanced entries from the provider's side, one cause each.
 //!
 //! Debits are positive, credits negative; the postings of an entry sum to zero per commodity.
 //! Money is counted in micro-units of the account's currency, plan units in the product's own

@@ -1,4 +1,4 @@
-//! Message length: text becomes billable segments (R104-R119, RULES section 3, D25, D69).
+//! Message length: text becomes billable segments (R104-R119, D25, D69).
 //!
 //! The count is plain arithmetic, as the price list writes it out: the length divided by the size
 //! of a part, rounded up. Nothing is normalised and no character is replaced by a cheaper one.

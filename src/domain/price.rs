@@ -197,7 +197,7 @@ impl<'a> Buyer<'a> {
 mod tests {
     use super::*;
 
-    /// The domestic list for verification messages (RULES 6.1).
+    /// The domestic list for verification messages.
     fn verification(method: Method) -> Rate {
         let bounds = [0, 100_000, 300_000, 500_000, 1_000_000, 3_000_000];
         let prices = [45_000, 40_000, 39_000, 38_000, 37_000, 36_000];
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// Units of a month, and its total graduated and whole-volume (RULES 6.1).
+    /// Units of a month, and its total graduated and whole-volume.
     const GOLDEN: [(i64, &str, &str); 8] = [
         (100_000, "4500", "4500"),
         (100_001, "4500.04", "4000.04"),

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::period::{Timestamp, Validity};
 
-/// How message text becomes billable units (RULES section 3).
+/// How message text becomes billable units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthRule {
     /// Every character 1; up to 70 one message, else 67 each (R109, R110).
     Domestic,
     /// GSM-7 where every character is in it (160/153), else UCS-2 (70/67) (R112-R118).
     International,
-    /// One unit a message whatever its text, as e-mail (RULES 4.3).
+    /// One unit a message whatever its text, as e-mail.
     One,
 }
 
-/// How a character outside the Basic Multilingual Plane counts (RULES section 3, emoji).
+/// How a character outside the Basic Multilingual Plane counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Astral {
     /// Two: its UTF-16 code units. The default.

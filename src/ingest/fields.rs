@@ -8,7 +8,7 @@ use super::ndjson::JsonLines;
 use super::records::{Record, Records};
 use super::{IngestError, LineFault};
 
-/// A field of a message or a receipt (RULES section 4, canonical schema).
+/// A field of a message or a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     MessageId,

@@ -1,4 +1,4 @@
-//! One record becomes one message row, or the reason why it cannot (RULES section 4).
+//! One record becomes one message row, or the reason why it cannot.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Files and streams in, judged rows out (RULES section 4). Knows no database.
+//! Files and streams in, judged rows out. Knows no database.
 //!
 //! ```text
 //! bytes --stream--> content --records--> records --fields--> fields --judge--> rows or line faults

@@ -1,5 +1,5 @@
-//! Sources of messages: what each provider calls its columns and what its words mean
-//! (RULES sections 4 to 4.2). Canonical names are accepted in every source, and win.
+//! Sources of messages: what each provider calls its columns and what its words mean.
+//! Canonical names are accepted in every source, and win.
 
 use std::borrow::Cow;
 

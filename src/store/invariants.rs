@@ -1,5 +1,5 @@
 //! What must hold in the books at all times, each as a query for the rows that break it
-//! (FAULTS I01-I08, I28). Cheap enough to be asked after every step of a scenario.
+//! (I01-I08, I28). Cheap enough to be asked after every step of a scenario.
 
 use super::db::Tx;
 use super::error::StoreError;

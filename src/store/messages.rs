@@ -1,4 +1,4 @@
-//! One message and what became of it, derived from stored facts (DESIGN section 3).
+//! One message and what became of it, derived from stored facts.
 
 use super::db::{Tx, values};
 use super::error::StoreError;

@@ -27,7 +27,7 @@ use db::{Value, values};
 pub const SCHEMA_VERSION: i64 = migrations::VERSION;
 
 /// Opens a database that is ready for use: SQLite is created and migrated as needed, PostgreSQL
-/// must have been migrated (DESIGN section 6).
+/// must have been migrated.
 pub async fn open(url: &str) -> Result<Db, StoreError> {
     let db = Db::open(url).await?;
     let found = schema_version(&db).await?;

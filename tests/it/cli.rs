@@ -1,4 +1,4 @@
-//! The command line is a contract (DESIGN section 6): exit codes, JSON keys, refusals.
+//! The command line is a contract: exit codes, JSON keys, refusals.
 
 use clap::CommandFactory;
 use quittance::cli::Args;

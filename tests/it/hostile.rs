@@ -1,4 +1,4 @@
-//! Bad lines and bad text (FAULTS section 2D): each fault is answered by line, with its reason, and
+//! Bad lines and bad text: each fault is answered by line, with its reason, and
 //! everything else in the file proceeds.
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Bad files (FAULTS section 2D): a file is taken whole or not at all, and once.
+//! Bad files: a file is taken whole or not at all, and once.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
