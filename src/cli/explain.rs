@@ -46,7 +46,7 @@ pub async fn run(session: &Session, command: Explain) -> Result<ExitCode, Failur
             format!("  taken     batch {} line {}", message.batch_no, message.line),
             format!("  sent      {}", config.zone.format(message.submit_time)),
             format!("  product   {}", class(&message)),
-            format!("  units     {}", message.units),
+            format!("  size      {} x {}", message.units, config.unit_word(&message.product)),
         ];
         lines.extend(parts.iter().map(|part| format!("  charged   {}", words(part))));
         if late {

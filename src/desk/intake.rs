@@ -52,8 +52,10 @@ pub struct Reading {
 
 /// Raw text of a rejected line that is kept.
 const RAW_KEPT: usize = 64 * 1024;
-/// Lines that travel together from the reading thread.
+/// Lines that travel together from the reading thread, unless their raw text is long before: a file
+/// of nothing but long bad lines must not fill the memory either.
 const PORTION: usize = 1_000;
+const PORTION_RAW: usize = 1 << 20;
 
 /// Ingests one input as one batch.
 pub async fn ingest_messages(
@@ -150,12 +152,14 @@ fn read(
     };
     let mut messages = Messages::open(bytes, format, &judge)?;
     let mut portion = Portion::default();
-    let mut told = 0;
+    let (mut told, mut raw_kept) = (0, 0);
     while let Some(judged) = messages.next_line()? {
         let line = i64::try_from(judged.line).unwrap_or(i64::MAX);
         let verdict = judged.verdict.map_err(|fault| (fault, raw_text(judged.raw)));
+        raw_kept += verdict.as_ref().err().map_or(0, |(_, raw)| raw.len());
         portion.lines.push((line, verdict));
-        if portion.lines.len() == PORTION {
+        if portion.lines.len() == PORTION || raw_kept >= PORTION_RAW {
+            raw_kept = 0;
             portion.bytes = messages.bytes_read() - told;
             told = messages.bytes_read();
             if sender.blocking_send(std::mem::take(&mut portion)).is_err() {

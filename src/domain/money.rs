@@ -1,9 +1,8 @@
 //! Amounts of money: whole micro-units (1e-6 of the currency unit), never floats (D13).
 
 use std::fmt;
-use std::iter::Sum;
 
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
 
 /// An amount or a price in micro-units of its account's currency: 0.045 CNY is 45,000.
 ///
@@ -91,11 +90,6 @@ impl Micros {
         Micros(rounded as i64)
     }
 
-    /// Rounds down (towards zero) to whole cents, as bills do (D13).
-    pub fn floor_to_cents(self) -> Micros {
-        Micros(self.0 / 10_000 * 10_000)
-    }
-
     /// The amount as people read it: at least two decimals, more only where they say something.
     pub fn for_people(self) -> String {
         let mut decimal = self.decimal();
@@ -103,15 +97,6 @@ impl Micros {
             decimal.rescale(2);
         }
         decimal.to_string()
-    }
-
-    /// Half-up rounding to `decimals`, for the option `half_up` of D13.
-    pub fn round_half_up(self, decimals: u32) -> Micros {
-        let rounded =
-            Decimal::new(self.0, 6).round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
-        let mut exact = rounded;
-        exact.rescale(6);
-        Micros(exact.mantissa() as i64)
     }
 
     fn decimal(self) -> Decimal {
@@ -123,13 +108,6 @@ impl Micros {
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.decimal())
-    }
-}
-
-/// Sums saturate nowhere: use it only over amounts already bounded by a checked total.
-impl Sum for Micros {
-    fn sum<I: Iterator<Item = Micros>>(iter: I) -> Micros {
-        Micros(iter.map(|m| m.0).sum())
     }
 }
 
@@ -161,11 +139,5 @@ mod tests {
         assert_eq!(Micros(5).share_rounded(1, 2), Micros(3));
         assert_eq!(Micros(-5).share_rounded(1, 2), Micros(-3));
         assert_eq!(Micros(i64::MAX).share_rounded(1, 1), Micros(i64::MAX));
-    }
-
-    #[test]
-    fn cents_round_by_name() {
-        assert_eq!(Micros(40_049_999).floor_to_cents(), Micros(40_040_000));
-        assert_eq!(Micros(40_045_000).round_half_up(2), Micros(40_050_000));
     }
 }

@@ -85,7 +85,7 @@ pub struct Bulk {
 
 enum Portion {
     Copy(Vec<u8>),
-    Inserts { values: Vec<Owned>, full: String },
+    Inserts { values: Vec<Owned>, bytes: usize, full: String },
 }
 
 enum Owned {
@@ -94,8 +94,8 @@ enum Owned {
     Null,
 }
 
-/// Bytes of a COPY portion: large enough to be cheap, small enough to stay flat.
-const COPY_PORTION: usize = 1 << 20;
+/// Bytes of a portion: large enough to be cheap, small enough to stay flat.
+const PORTION_BYTES: usize = 1 << 20;
 /// Values of one SQLite insert, well under its limit of 32,766.
 const INSERT_VALUES: usize = 4_000;
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -106,7 +106,7 @@ impl Bulk {
         let width = columns.split(',').count();
         let portion = match dialect {
             Dialect::Postgres => Portion::Copy(COPY_HEADER.to_vec()),
-            Dialect::Sqlite => Portion::Inserts { values: Vec::new(), full: String::new() },
+            Dialect::Sqlite => Portion::Inserts { values: Vec::new(), bytes: 0, full: String::new() },
         };
         Bulk { table, columns, width, portion }
     }
@@ -116,9 +116,12 @@ impl Bulk {
         debug_assert_eq!(row.len(), self.width);
         match &mut self.portion {
             Portion::Copy(bytes) => encode_copy_row(bytes, row),
-            Portion::Inserts { values, .. } => values.extend(row.iter().map(|field| match field {
+            Portion::Inserts { values, bytes, .. } => values.extend(row.iter().map(|field| match field {
                 Field::Int(v) => Owned::Int(*v),
-                Field::Text(v) => Owned::Text((*v).to_owned()),
+                Field::Text(v) => {
+                    *bytes += v.len();
+                    Owned::Text((*v).to_owned())
+                }
                 Field::Null => Owned::Null,
             })),
         }
@@ -131,8 +134,10 @@ impl Bulk {
     /// Sends what fills a portion.
     pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let full = match &self.portion {
-            Portion::Copy(bytes) => bytes.len() >= COPY_PORTION,
-            Portion::Inserts { values, .. } => values.len() >= self.rows_per_insert() * self.width,
+            Portion::Copy(bytes) => bytes.len() >= PORTION_BYTES,
+            Portion::Inserts { values, bytes, .. } => {
+                values.len() >= self.rows_per_insert() * self.width || *bytes >= PORTION_BYTES
+            }
         };
         if full { self.flush(tx).await } else { Ok(()) }
     }
@@ -151,7 +156,8 @@ impl Bulk {
                 bytes.truncate(COPY_HEADER.len());
                 sent
             }
-            Portion::Inserts { values, full } => {
+            Portion::Inserts { values, bytes, full } => {
+                *bytes = 0;
                 if full.is_empty() {
                     *full = insert_sql(table, columns, width, per_insert);
                 }
