@@ -88,18 +88,6 @@ pub enum IngestError {
     UnknownFormat { name: String },
 }
 
-impl IngestError {
-    /// Whether the input itself is at fault (exit code 65), not its reading or the command line.
-    pub fn is_bad_data(&self) -> bool {
-        use IngestError::*;
-        match self {
-            Unreadable { .. } | UnknownSource { .. } | ReceiptsOnly { .. } | UnknownFormat { .. } => false,
-            BadGzip { .. } | GzipBomb { .. } | TooLarge { .. } | Utf16 | JsonArray => true,
-            BadHeader { .. } | MissingColumn { .. } => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
