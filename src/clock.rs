@@ -1,6 +1,6 @@
 //! The only reader of the wall clock. Everything else takes time as an argument.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::domain::period::Timestamp;
 
@@ -23,4 +23,9 @@ impl Stopwatch {
     pub fn elapsed_ms(self) -> i64 {
         i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// The moment so far ahead, for timers.
+pub fn deadline(ahead: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + ahead
 }

@@ -16,11 +16,13 @@
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod schedule;
 pub mod config;
 pub mod ingest;
 pub mod store;
 pub mod progress;
 pub mod clock;
+pub mod instance;
 pub mod jobs;
 pub mod runner;
 pub mod desk;

@@ -11,6 +11,7 @@ mod orders;
 mod output;
 mod prices;
 mod progress;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -152,8 +153,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
     match command {
         None => Err(Failure::usage("name a command or --run-job; see --help")),
         Some(Command::Demo { dir }) => crate::demo::run(session, &dir).await,
-        Some(Command::Jobs) => operations::jobs(session).await,
-        Some(Command::Status) => operations::status(session).await,
+        Some(Command::Jobs) => status::jobs(session).await,
+        Some(Command::Status) => status::status(session).await,
         Some(Command::Migrate) => operations::migrate(session).await,
         Some(Command::CheckConfig) => operations::check_config(session),
         Some(Command::Digest) => operations::digest(session).await,
@@ -231,6 +232,7 @@ impl From<crate::runner::Finished> for ExitCode {
     fn from(finished: crate::runner::Finished) -> ExitCode {
         match finished.outcome {
             crate::runner::Outcome::Partial => ExitCode::from(exit::PARTIAL),
+            crate::runner::Outcome::Refused => ExitCode::from(exit::FAILED),
             _ => ExitCode::SUCCESS,
         }
     }

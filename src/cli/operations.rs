@@ -1,16 +1,16 @@
-//! What the operator runs: jobs, status, migrate, check-config, digest, scenarios.
+//! What the operator runs: jobs by hand, migrate, check-config, digest, scenarios.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::output::{count, line, table};
+use super::output::{count, line};
 use super::{Failure, Session, exit};
-use crate::jobs::{self, Job};
+use crate::jobs;
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
-use crate::store::{self, Db, charging, runs, status};
+use crate::store::{self, Db};
 
 pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<ExitCode, Failure> {
     let Some(job) = jobs::find(name) else {
@@ -19,9 +19,10 @@ pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<Exi
     };
     let config = session.config()?;
     let db = session.open(&config).await?;
-    let options = Options { as_of: session.as_of(), dry_run, catch_up: session.catch_up() };
+    let options =
+        Options { as_of: session.as_of(), dry_run, catch_up: session.catch_up(), ..Options::default() };
     let progress = session.progress();
-    let finished = runner::run(&db, &config, job, options, &*progress).await?;
+    let finished = runner::run_patiently(&db, &config, job, options, &*progress).await?;
     db.close().await;
     session.output.show(&finished.to_json(&config), || told(&finished));
     Ok(finished.into())
@@ -42,112 +43,14 @@ pub fn told(finished: &Finished) -> String {
     );
     lines.extend(finished.parked.iter().map(|p| format!("  parked {}: {}", p.account_id, p.fault)));
     lines.extend(finished.effects.iter().map(|effect| format!("  would charge {effect}")));
-    if finished.outcome == runner::Outcome::Partial {
-        lines.push("Something waits; see `quittance status`.".into());
+    match &finished.refusal {
+        Some(reason) => lines.push(format!("  {reason}")),
+        None if finished.outcome == runner::Outcome::Partial => {
+            lines.push("Something waits; see `quittance status`.".into());
+        }
+        None => {}
     }
     lines.join("\n")
-}
-
-pub async fn jobs(session: &Session) -> Result<ExitCode, Failure> {
-    let config = session.config()?;
-    let db = session.open(&config).await?;
-    let last = runs::last_of_each(&mut db.read().await?).await?;
-    let find = |job: &Job| last.iter().find(|run| run.job == job.name);
-    let json: Vec<Value> = jobs::ALL
-        .iter()
-        .map(|job| {
-            let run = find(job).map(|run| {
-                json!({
-                    "run_id": run.run_no.to_string(),
-                    "as_of": config.zone.format(run.as_of),
-                    "started_at": config.zone.format(run.started_at),
-                    "duration_ms": run.duration_ms,
-                    "outcome": run.outcome,
-                    "error": run.error,
-                })
-            });
-            json!({ "job": job.name, "about": job.about, "schedule": job.schedule, "last_run": run })
-        })
-        .collect();
-    session.output.show(&json!(json), || {
-        let row = |job: &Job| {
-            let run = find(job);
-            vec![
-                job.name.into(),
-                job.schedule.into(),
-                run.map_or("never".into(), |run| config.zone.format_short(run.started_at)),
-                run.map_or(String::new(), |run| run.error.clone().unwrap_or(run.outcome.clone())),
-                job.about.into(),
-            ]
-        };
-        table(&["job", "schedule", "last run", "outcome", "about"], jobs::ALL.iter().map(row).collect())
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Messages in suspense that `status` names one by one.
-const NAMED: i64 = 20;
-
-pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
-    let config = session.config()?;
-    let db = session.open(&config).await?;
-    let mut tx = db.read().await?;
-    let waiting = charging::waiting(&mut tx).await?;
-    let by_reason = status::suspense_by_reason(&mut tx).await?;
-    let named = status::suspense(&mut tx, NAMED).await?;
-    let quarantined = status::quarantined(&mut tx).await?;
-    let accounts = status::accounts_by_status(&mut tx).await?;
-    let map = |pairs: &[(String, i64)]| pairs.iter().map(|(k, n)| (k.clone(), json!(n))).collect::<Value>();
-    let suspense: Vec<Value> = named
-        .iter()
-        .map(|row| {
-            json!({
-                "account_id": row.account_id,
-                "message_id": row.message_id,
-                "batch": row.batch_no.to_string(),
-                "line": row.line,
-                "reason": row.reason,
-                "submit_time": config.zone.format(row.submit_time),
-            })
-        })
-        .collect();
-    let json = json!({
-        "uncharged": { "batches": waiting.batches, "messages": waiting.messages },
-        "suspense": map(&by_reason),
-        "suspense_messages": suspense,
-        "quarantined": map(&quarantined),
-        "accounts": map(&accounts),
-    });
-    session.output.show(&json, || {
-        let mut text = format!(
-            "Waiting to be charged: {} messages in {} batches\n",
-            count(waiting.messages),
-            count(waiting.batches)
-        );
-        for (status, number) in &accounts {
-            text.push_str(&format!("Accounts {status}: {}\n", count(*number)));
-        }
-        for (verdict, number) in &quarantined {
-            text.push_str(&format!("Lines {verdict}: {} (quittance batch list)\n", count(*number)));
-        }
-        for (reason, number) in &by_reason {
-            let remedy = crate::domain::charge::Unrated::parse(reason).map_or("", |reason| reason.remedy());
-            text.push_str(&format!("In suspense, {reason}: {} ({remedy})\n", count(*number)));
-        }
-        if !named.is_empty() {
-            let row = |row: &status::SuspenseRow| {
-                let place = format!("{}:{}", row.batch_no, row.line);
-                let sent = config.zone.format_short(row.submit_time);
-                vec![row.account_id.clone(), row.message_id.clone(), place, sent, row.reason.clone()]
-            };
-            let columns = ["account", "message", "batch:line", "sent", "reason"];
-            text.push('\n');
-            text.push_str(&table(&columns, named.iter().map(row).collect()));
-        }
-        text
-    });
-    let waits = !by_reason.is_empty() || !quarantined.is_empty();
-    Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
 }
 
 pub async fn migrate(session: &Session) -> Result<ExitCode, Failure> {

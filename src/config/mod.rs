@@ -18,8 +18,10 @@ pub mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -29,6 +31,7 @@ use self::settings::Settings;
 use crate::domain::period::Zone;
 use crate::domain::price::PriceBook;
 use crate::domain::product::Catalog;
+use crate::schedule::Schedule;
 
 /// Everything that is configured, complete and checked.
 #[derive(Clone, Debug)]
@@ -45,6 +48,14 @@ pub struct Config {
     pub max_ahead_minutes: i64,
     /// How far business time may go forward at once without being told to (D44).
     pub max_jump_hours: i64,
+    /// How long a run may go without a sign of life before another takes its place.
+    pub lease: Duration,
+    /// When each job runs; a job that is off is not in it.
+    pub schedules: BTreeMap<&'static str, Schedule>,
+    /// Where the daemon answers /healthz and /metrics; None where it does not.
+    pub listen: Option<SocketAddr>,
+    /// The directory into which gateways drop files.
+    pub spool: Option<PathBuf>,
     pub catalog: Catalog,
     pub book: PriceBook,
     /// What one unit of each product is called: `message`, `email`.
@@ -185,6 +196,10 @@ fn assemble(
         dedupe_months: settings.dedupe_months,
         max_ahead_minutes: settings.max_ahead_minutes,
         max_jump_hours: settings.max_jump_hours,
+        lease: settings.lease,
+        schedules: settings.schedules,
+        listen: settings.listen,
+        spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

@@ -1,13 +1,23 @@
-//! Reads quittance.toml: where the books are, the billing zone, and limits.
+//! Reads quittance.toml: where the books are, the billing zone, schedules, and limits.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::reader::{File, Place, Table};
-use super::values::{hours, minutes, months, text, zone};
+use super::values::{address, hours, minutes, months, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
+use crate::jobs;
+use crate::schedule::Schedule;
 
 const DEFAULT_ZONE: &str = "Asia/Shanghai";
 const DEFAULT_DEDUPE_MONTHS: u32 = 13;
 const DEFAULT_MAX_AHEAD_MINUTES: i64 = 5;
 const DEFAULT_MAX_JUMP_HOURS: i64 = 48;
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// Where the daemon answers /healthz and /metrics.
+const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
 /// What quittance.toml says, with the defaults for what it leaves out.
 #[derive(Debug)]
@@ -18,6 +28,13 @@ pub struct Settings {
     pub dedupe_months: u32,
     pub max_ahead_minutes: i64,
     pub max_jump_hours: i64,
+    pub lease: Duration,
+    /// When each job runs; a job that is off is not in it.
+    pub schedules: BTreeMap<&'static str, Schedule>,
+    /// None where it is off.
+    pub listen: Option<SocketAddr>,
+    /// Where gateways drop files, relative to this file.
+    pub spool: Option<PathBuf>,
     /// File name of the products, beside this file, and where that is said.
     pub products: (String, Place),
     /// File name of the prices, beside this file, and where that is said.
@@ -42,10 +59,31 @@ pub fn read(file: &File<'_>) -> Settings {
             .unwrap_or(DEFAULT_MAX_AHEAD_MINUTES),
         max_jump_hours: in_section(&mut root, "clock", |table| table.optional("max_jump", hours))
             .unwrap_or(DEFAULT_MAX_JUMP_HOURS),
+        lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
+            .unwrap_or(DEFAULT_LEASE),
+        schedules: schedules(&mut root),
+        listen: in_section(&mut root, "http", |table| table.optional("listen", address))
+            .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
+        spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
     };
     root.allow(&["zone"]);
     root.finish();
     settings
+}
+
+/// When each job runs: its own default, unless it is said otherwise.
+fn schedules(root: &mut Table<'_>) -> BTreeMap<&'static str, Schedule> {
+    let mut section = root.table("schedule");
+    let mut schedules = BTreeMap::new();
+    for job in jobs::ALL {
+        let said = section.as_mut().and_then(|table| table.optional(job.name, schedule));
+        let when = said.unwrap_or_else(|| Schedule::parse(job.schedule).ok());
+        schedules.extend(when.map(|when| (job.name, when)));
+    }
+    if let Some(section) = section {
+        section.finish();
+    }
+    schedules
 }
 
 fn named(root: &mut Table<'_>, key: &'static str, default: &str) -> (String, Place) {

@@ -4,8 +4,12 @@
 use toml::de::DeValue;
 
 use super::reader::{Reading, closest, type_of};
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use crate::domain::money::{Micros, MoneyFault};
 use crate::domain::period::{Timestamp, Validity, Zone};
+use crate::schedule::Schedule;
 
 /// Any text that says something.
 pub fn text(value: &DeValue<'_>) -> Reading<String> {
@@ -129,6 +133,41 @@ pub fn hours(value: &DeValue<'_>) -> Reading<i64> {
     let count = written.strip_suffix(" hours").or_else(|| written.strip_suffix(" hour"));
     let hours = count.and_then(|count| count.parse().ok()).filter(|hours| (1..=744).contains(hours));
     hours.ok_or_else(|| format!("`{written}` is not a time up to a month: write such as \"48 hours\""))
+}
+
+/// A number of seconds up to an hour, as `30 seconds`.
+pub fn seconds(value: &DeValue<'_>) -> Reading<Duration> {
+    let written = text(value)?;
+    let count = written.strip_suffix(" seconds").or_else(|| written.strip_suffix(" second"));
+    let seconds = count.and_then(|count| count.parse().ok()).filter(|seconds| (1..=3_600).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{written}` is not a time up to an hour: write such as \"30 seconds\""))
+}
+
+/// A cron expression, or `off`.
+pub fn schedule(value: &DeValue<'_>) -> Reading<Option<Schedule>> {
+    match text(value)?.as_str() {
+        "off" => Ok(None),
+        written => Schedule::parse(written).map(Some),
+    }
+}
+
+/// An address to listen on, or `off`. Only this machine's own: what is told there is not for others.
+pub fn address(value: &DeValue<'_>) -> Reading<Option<SocketAddr>> {
+    let written = text(value)?;
+    if written == "off" {
+        return Ok(None);
+    }
+    let address: SocketAddr = written.parse().map_err(|_| {
+        format!("`{written}` is not an address: write such as \"127.0.0.1:9464\", or \"off\"")
+    })?;
+    if address.ip().is_loopback() {
+        return Ok(Some(address));
+    }
+    Err(format!(
+        "`{written}` can be reached from other machines: write 127.0.0.1 or [::1], and put a proxy before it"
+    ))
 }
 
 pub fn zone(value: &DeValue<'_>) -> Reading<Zone> {

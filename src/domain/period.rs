@@ -55,6 +55,11 @@ impl Zone {
         self.0.name()
     }
 
+    /// The date and time that clocks in this zone show.
+    pub fn local(self, at: Timestamp) -> DateTime<Tz> {
+        at.utc().with_timezone(&self.0)
+    }
+
     /// RFC 3339 in this zone, with as many fraction digits as the time has.
     pub fn format(self, at: Timestamp) -> String {
         at.utc().with_timezone(&self.0).to_rfc3339_opts(SecondsFormat::AutoSi, false)

@@ -1,4 +1,4 @@
-//! The jobs: each loads, lets the domain decide, and saves, in the one transaction of its run.
+//! The jobs: each loads, lets the domain decide, and saves.
 //!
 //! A job takes no hints: it reads the present state and does the same on schedule, by hand and
 //! after a crash. A new job is its own file and one row of [`ALL`].
@@ -7,11 +7,13 @@ pub mod aggregate_charges;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::period::Timestamp;
 use crate::progress::Progress;
-use crate::store::{StoreError, Tx};
+use crate::store::leases::Lease;
+use crate::store::{Db, StoreError, Tx};
 
 /// One run of a job, as the job sees it.
 pub struct Run<'a> {
@@ -22,6 +24,17 @@ pub struct Run<'a> {
     pub as_of: Timestamp,
     /// Collect the exact effects for the report; the runner rolls them back.
     pub dry_run: bool,
+    pub progress: &'a dyn Progress,
+}
+
+/// One run of a job that works in many transactions: file by file, letter by letter.
+pub struct Steps<'a> {
+    pub db: &'a Db,
+    pub config: &'a Arc<Config>,
+    /// Each transaction names it and is refused once it is lost. None in a dry run, which writes
+    /// nothing.
+    pub lease: Option<&'a Lease>,
+    pub as_of: Timestamp,
     pub progress: &'a dyn Progress,
 }
 
@@ -53,6 +66,10 @@ pub enum JobError {
     Store(#[from] StoreError),
     #[error("the backlog is too large for memory and could not be laid out on disk in {dir}")]
     Spill { dir: String, source: std::io::Error },
+    #[error("another run has stood for this slot already")]
+    SlotDone,
+    #[error("it was told to end and was rolled back")]
+    Cut,
 }
 
 /// A row of the list of jobs.
@@ -60,19 +77,31 @@ pub struct Job {
     /// Its name on the command line, in schedules, logs and metrics.
     pub name: &'static str,
     pub about: &'static str,
-    /// Default schedule in words.
+    /// When it runs unless `[schedule]` says otherwise: a cron expression in the billing zone.
     pub schedule: &'static str,
-    pub run: for<'a> fn(Run<'a>) -> JobFuture<'a>,
+    /// What it does can't be taken back, so it refuses while the time is in doubt (D44).
+    pub irreversible: bool,
+    pub work: Work,
 }
 
-pub type JobFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, JobError>> + 'a>>;
+/// How a job works.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// In the one transaction of its run: all of it is done, or nothing.
+    Books(for<'a> fn(Run<'a>) -> JobFuture<'a>),
+    /// In many transactions, each of which stands for itself.
+    Steps(for<'a> fn(Steps<'a>) -> JobFuture<'a>),
+}
+
+pub type JobFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, JobError>> + Send + 'a>>;
 
 /// Every job there is.
 pub const ALL: &[Job] = &[Job {
     name: "aggregate-charges",
     about: "charges new messages: plan units first, then pay-as-you-go",
-    schedule: "every 5 minutes",
-    run: |run| Box::pin(aggregate_charges::run(run)),
+    schedule: "*/5 * * * *",
+    irreversible: false,
+    work: Work::Books(|run| Box::pin(aggregate_charges::run(run))),
 }];
 
 pub fn find(name: &str) -> Option<&'static Job> {

@@ -292,7 +292,7 @@ impl Stage {
             // Everything was taken: not worth a line of the story.
             said.clear();
         }
-        let options = Options { as_of: Some(self.now), dry_run, catch_up: true };
+        let options = Options { as_of: Some(self.now), dry_run, catch_up: true, ..Options::default() };
         let finished = self.runtime.block_on(runner::run(&self.db, &self.config, job, options, &Silent));
         let finished = finished.map_err(|error| describe(&error))?;
         let mut charged = Vec::new();

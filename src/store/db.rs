@@ -3,6 +3,7 @@
 //! `$1` placeholders work on both. What differs stands in `dialect.rs`.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
@@ -11,10 +12,13 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
+    Transaction,
 };
 
 use super::error::StoreError;
+pub use super::value::Value;
+pub(crate) use super::value::values;
 
 /// Which of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +36,12 @@ pub struct Db {
 #[derive(Clone, Debug)]
 enum Pools {
     /// One writer; readers beside it see the last committed state.
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres {
+        pool: PgPool,
+        /// One connection beside the pool, for what must not wait until a run is done.
+        aside: PgPool,
     },
-    Postgres(PgPool),
 }
 
 /// A transaction. Dropped without `commit` it is rolled back.
@@ -49,13 +54,6 @@ pub struct Tx {
 pub(super) enum Conn {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
-}
-
-/// A value bound to a statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    Int(Option<i64>),
-    Text(Option<String>),
 }
 
 /// A row of a result: columns by position.
@@ -79,7 +77,7 @@ impl Db {
     pub fn dialect(&self) -> Dialect {
         match self.pools {
             Pools::Sqlite { .. } => Dialect::Sqlite,
-            Pools::Postgres(_) => Dialect::Postgres,
+            Pools::Postgres { .. } => Dialect::Postgres,
         }
     }
 
@@ -88,9 +86,19 @@ impl Db {
     pub async fn write(&self) -> Result<Tx, StoreError> {
         let conn = match &self.pools {
             Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres(pool) => Conn::Postgres(pool.begin().await?),
+            Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
         };
         Ok(Tx { conn, broken: false })
+    }
+
+    /// A transaction that may write, on the connection beside the pool where there is one.
+    pub async fn aside(&self) -> Result<Tx, StoreError> {
+        match &self.pools {
+            Pools::Sqlite { .. } => self.write().await,
+            Pools::Postgres { aside, .. } => {
+                Ok(Tx { conn: Conn::Postgres(aside.begin().await?), broken: false })
+            }
+        }
     }
 
     /// A transaction that fills temporary tables first and writes at its end. On SQLite it lets
@@ -98,7 +106,7 @@ impl Db {
     pub async fn stage(&self) -> Result<Tx, StoreError> {
         let conn = match &self.pools {
             Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin().await?),
-            Pools::Postgres(pool) => Conn::Postgres(pool.begin().await?),
+            Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
         };
         Ok(Tx { conn, broken: false })
     }
@@ -107,7 +115,7 @@ impl Db {
     pub async fn read(&self) -> Result<Tx, StoreError> {
         let conn = match &self.pools {
             Pools::Sqlite { readers, .. } => Conn::Sqlite(readers.begin().await?),
-            Pools::Postgres(pool) => {
+            Pools::Postgres { pool, .. } => {
                 Conn::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
@@ -124,7 +132,7 @@ impl Db {
                 migrator.run(&mut *tx).await?;
                 tx.commit().await?;
             }
-            Pools::Postgres(pool) => migrator.run(pool).await?,
+            Pools::Postgres { pool, .. } => migrator.run(pool).await?,
         }
         Ok(())
     }
@@ -136,7 +144,10 @@ impl Db {
                 readers.close().await;
                 writer.close().await;
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres { pool, aside } => {
+                aside.close().await;
+                pool.close().await;
+            }
         }
     }
 }
@@ -204,7 +215,29 @@ const POSTGRES_PARAMETERS: &[&str] = &[
     "password",
     "application_name",
     "options",
+    "connections",
 ];
+
+/// Connections of the pool where the URL has no `connections=`.
+const CONNECTIONS: u32 = 8;
+
+/// Takes our own parameter `connections=N` out of a URL. One connection is enough, if slower; leases
+/// are kept on one beside them.
+fn split_connections(url: &str) -> Result<(String, u32), StoreError> {
+    let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), CONNECTIONS)) };
+    let mut connections = CONNECTIONS;
+    let mut rest = Vec::new();
+    for pair in query.split('&') {
+        let Some(number) = pair.strip_prefix("connections=") else {
+            rest.push(pair);
+            continue;
+        };
+        let number = number.parse().ok().filter(|number| (1..=1_000).contains(number));
+        connections =
+            number.ok_or_else(|| StoreError::Url("`connections` is a number from 1 to 1000".into()))?;
+    }
+    Ok((format!("{place}?{}", rest.join("&")), connections))
+}
 
 /// Any other parameter is a slip of the pen. sqlx would ignore it, be it `sslmod=verify-full`, and
 /// log it with its value, be it `pasword=..` (F106).
@@ -224,7 +257,8 @@ fn check_parameters(url: &str) -> Result<(), StoreError> {
 
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     check_parameters(url)?;
-    let options = PgConnectOptions::from_str(url)
+    let (url, connections) = split_connections(url)?;
+    let options = PgConnectOptions::from_str(&url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .application_name("quittance")
         // Notices are not for the log: the rollback below draws one each time it is not needed.
@@ -240,19 +274,30 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
         || format!("{} on {}", options.get_database().unwrap_or("of the user's name"), options.get_host());
     let asked = options.connect().await.map_err(|source| StoreError::Open { place: place(), source })?;
     asked.close().await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(Duration::from_secs(10))
-        // A cancelled `begin` may leave a transaction open on the connection (F07).
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                sqlx::raw_sql("rollback").execute(&mut *conn).await?;
-                Ok(true)
-            })
-        })
-        .connect_with(options)
-        .await?;
-    Ok(Pools::Postgres(pool))
+    let pool = |connections: u32| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_release(|conn, _| Box::pin(is_clean(conn)))
+    };
+    let aside = pool(1).connect_lazy_with(options.clone());
+    Ok(Pools::Postgres { pool: pool(connections).connect_with(options).await?, aside })
+}
+
+/// Whether a connection may go back into the pool. One whose transaction was cut off in the middle
+/// may still be inside of it (F07), or owe answers to questions that nobody waits for any more, which
+/// the next user would take for its own.
+async fn is_clean(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    static ASKED: AtomicI64 = AtomicI64::new(0);
+    let number = ASKED.fetch_add(1, Ordering::Relaxed);
+    let asked = async {
+        sqlx::raw_sql("rollback").execute(&mut *conn).await?;
+        let row =
+            sqlx::raw_sql(AssertSqlSafe(format!("select {number}::bigint"))).fetch_one(&mut *conn).await?;
+        row.try_get::<i64, _>(0)
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    Ok(matches!(answer, Ok(Ok(answer)) if answer == number))
 }
 
 impl Tx {
@@ -403,51 +448,3 @@ impl Row {
         })
     }
 }
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Value {
-        Value::Int(Some(value))
-    }
-}
-
-impl From<Option<i64>> for Value {
-    fn from(value: Option<i64>) -> Value {
-        Value::Int(value)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Value {
-        Value::Text(Some(value.to_owned()))
-    }
-}
-
-impl From<&String> for Value {
-    fn from(value: &String) -> Value {
-        Value::Text(Some(value.clone()))
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Value {
-        Value::Text(Some(value))
-    }
-}
-
-impl From<Option<String>> for Value {
-    fn from(value: Option<String>) -> Value {
-        Value::Text(value)
-    }
-}
-
-impl From<Option<&str>> for Value {
-    fn from(value: Option<&str>) -> Value {
-        Value::Text(value.map(str::to_owned))
-    }
-}
-
-/// The values of a statement, in the order of `$1, $2, ...`.
-macro_rules! values {
-    ($($value:expr),* $(,)?) => { vec![$($crate::store::db::Value::from($value)),*] };
-}
-pub(crate) use values;

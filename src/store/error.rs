@@ -18,6 +18,14 @@ pub enum StoreError {
     OtherSchema { found: i64, wanted: i64, remedy: &'static str },
     #[error("another run or writer holds the database; try again")]
     Busy,
+    #[error("`{job}` is being run by {owner}; try again when it is done")]
+    Held { job: &'static str, owner: String },
+    #[error("the lease of `{job}` was lost to another run; nothing was written")]
+    Fenced { job: &'static str },
+    #[error("two transactions got in each other's way; nothing was written, try again")]
+    Collision,
+    #[error("the connection to the database was lost or can't be had; try again")]
+    Lost(#[source] sqlx::Error),
     #[error("the transaction was aborted by an earlier fault; nothing was written")]
     Aborted,
     #[error("the database holds what it can't: {0}")]
@@ -31,11 +39,21 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the fault is that others hold what is needed, so that trying again can help.
     pub fn is_busy(&self) -> bool {
-        matches!(self, StoreError::Busy)
+        matches!(self, StoreError::Busy | StoreError::Held { .. } | StoreError::Collision)
     }
-}
 
-impl StoreError {
+    /// Whether time heals it: the same again, a little later, may well work.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Busy
+                | StoreError::Held { .. }
+                | StoreError::Fenced { .. }
+                | StoreError::Collision
+                | StoreError::Lost(_)
+        )
+    }
+
     /// Whether a unique key was in the way.
     pub(super) fn is_unique_violation(&self) -> bool {
         let StoreError::Sql(error) = self else { return false };
@@ -43,15 +61,25 @@ impl StoreError {
     }
 }
 
-/// SQLSTATE of PostgreSQL for a lock that could not be had, and SQLite's codes for busy and locked
-/// with their extended forms.
-const BUSY_CODES: &[&str] = &["55P03", "40P01", "40001", "5", "6", "261", "517", "773", "262"];
+/// A lock that could not be had: SQLSTATE of PostgreSQL, and SQLite's codes for busy and locked with
+/// their extended forms.
+const BUSY_CODES: &[&str] = &["55P03", "5", "6", "261", "517", "773", "262"];
+/// Deadlock and failed serialisation.
+const COLLISION_CODES: &[&str] = &["40P01", "40001"];
+/// The server goes down, comes up, ended the session, or has no connection left.
+const LOST_CODES: &[&str] = &["57P01", "57P02", "57P03", "57P05", "25P03", "53300", "08006", "08003"];
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|e| e.code());
-        match code {
-            Some(code) if BUSY_CODES.contains(&code.as_ref()) => StoreError::Busy,
+        let is_one_of = |codes: &[&str]| code.as_ref().is_some_and(|code| codes.contains(&code.as_ref()));
+        match &error {
+            _ if is_one_of(BUSY_CODES) => StoreError::Busy,
+            _ if is_one_of(COLLISION_CODES) => StoreError::Collision,
+            _ if is_one_of(LOST_CODES) => StoreError::Lost(error),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
+                StoreError::Lost(error)
+            }
             _ => StoreError::Sql(error),
         }
     }

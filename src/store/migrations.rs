@@ -9,6 +9,7 @@ use super::db::Dialect;
 const TEXTS: &[(&str, &str)] = &[
     ("foundation", include_str!("../../migrations/0001_foundation.sql")),
     ("views", include_str!("../../migrations/0002_views.sql")),
+    ("runs", include_str!("../../migrations/0003_runs.sql")),
 ];
 
 /// The version that this binary works with.

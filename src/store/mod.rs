@@ -7,12 +7,14 @@ pub mod db;
 mod dialect;
 mod error;
 mod migrations;
+mod value;
 
 pub mod accounts;
 pub mod batches;
 pub mod charging;
 pub mod digest;
 pub mod invariants;
+pub mod leases;
 pub mod messages;
 pub mod orders;
 pub mod runs;

@@ -42,6 +42,13 @@ pub async fn suspense(tx: &mut Tx, limit: i64) -> Result<Vec<SuspenseRow>, Store
     tx.rows(sql, values![limit]).await?.iter().map(suspended).collect()
 }
 
+/// Accounts that are parked for a fault of their own, with their messages that wait, up to `limit`.
+pub async fn parked_accounts(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = "select account_id, count(*) from suspense where run_no is null and reason = 'account_parked' \
+               group by account_id order by account_id limit $1";
+    tx.rows(sql, values![limit]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
+}
+
 /// Lines that ingest rejected or found in conflict and nobody has retried.
 pub async fn quarantined(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> {
     let sql = "select verdict, count(*) from batch_lines where verdict in ('rejected', 'conflict') \

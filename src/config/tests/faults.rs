@@ -49,8 +49,8 @@ fn faults_of_settings_are_told() {
         ),
         (
             "[retention]",
-            "[smtp]",
-            "q.toml:2:2: the key `smtp` is unknown here: use one of database, zone, products, prices, retention, ingest, clock",
+            "[payments]",
+            "q.toml:2:2: the key `payments` is unknown here: use one of database, zone, products, prices, retention, ingest, clock, runs, schedule, http, spool",
         ),
     ]);
 }

@@ -1,0 +1,229 @@
+//! `jobs` and `status`: what ran, what is due, and what waits for somebody.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::output::{count, table};
+use super::{Failure, Session, exit};
+use crate::domain::charge::Unrated;
+use crate::domain::period::{Timestamp, Zone};
+use crate::jobs::{self, Job};
+use crate::runner::due::{Due, due};
+use crate::store::charging::{self, Waiting};
+use crate::store::runs::{self, RunRow};
+use crate::store::status::{self, SuspenseRow};
+use crate::store::{StoreError, Tx, leases};
+
+/// A job as its operator sees it.
+struct JobRow {
+    job: &'static Job,
+    /// None where it is off.
+    schedule: Option<String>,
+    last: Option<RunRow>,
+    completed: Option<RunRow>,
+    failures: i64,
+    due: Due,
+    holder: Option<String>,
+}
+
+impl JobRow {
+    async fn all(
+        tx: &mut Tx,
+        config: &crate::config::Config,
+        now: Timestamp,
+    ) -> Result<Vec<JobRow>, StoreError> {
+        let mut rows = Vec::new();
+        for job in jobs::ALL {
+            rows.push(JobRow {
+                job,
+                schedule: config.schedules.get(job.name).map(|schedule| schedule.as_str().to_owned()),
+                last: runs::last(tx, job.name).await?,
+                completed: runs::last_completed(tx, job.name).await?,
+                failures: runs::failures_in_a_row(tx, job.name).await?,
+                due: due(tx, config, job, now).await?,
+                holder: leases::holder(tx, job.name).await?,
+            });
+        }
+        Ok(rows)
+    }
+
+    fn to_json(&self, zone: Zone) -> Value {
+        let time = |at: Option<Timestamp>| at.map(|at| zone.format(at));
+        let last = self.last.as_ref().map(|run| {
+            json!({
+                "run_id": run.run_no.to_string(),
+                "as_of": zone.format(run.as_of),
+                "started_at": zone.format(run.started_at),
+                "duration_ms": run.duration_ms,
+                "outcome": run.outcome,
+                "error": run.error,
+                "slot": time(run.slot),
+                "slots": run.slots,
+                "attempt": run.attempt,
+                "owner": run.owner,
+            })
+        });
+        json!({
+            "job": self.job.name,
+            "about": self.job.about,
+            "schedule": self.schedule.as_deref().unwrap_or("off"),
+            "next": time(self.due.next),
+            "due": time(self.due.slot.map(|slot| slot.at)),
+            "slots_behind": self.due.slots_behind(),
+            "running_by": self.holder,
+            "failures_in_a_row": self.failures,
+            "last_completed_at": time(self.completed.as_ref().map(|run| run.started_at)),
+            "last_run": last,
+        })
+    }
+
+    fn words(&self, zone: Zone) -> Vec<String> {
+        let short = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| zone.format_short(at));
+        let outcome = |run: &RunRow| match (&run.error, run.outcome.as_str()) {
+            (Some(error), outcome) => format!("{}: {error}", outcome.replace('_', " ")),
+            (None, outcome) => outcome.replace('_', " "),
+        };
+        vec![
+            self.job.name.into(),
+            self.schedule.clone().unwrap_or_else(|| "off".into()),
+            short(self.last.as_ref().map(|run| run.started_at)),
+            match &self.holder {
+                Some(holder) => format!("running, by {holder}"),
+                None => self.last.as_ref().map(outcome).unwrap_or_default(),
+            },
+            match self.due.slot {
+                Some(slot) if slot.slots > 1 => format!("due, {} slots behind", count(slot.slots)),
+                Some(_) => "due".into(),
+                None => self.due.next.map_or("never".into(), |next| zone.format_short(next)),
+            },
+            self.job.about.into(),
+        ]
+    }
+}
+
+pub async fn jobs(session: &Session) -> Result<ExitCode, Failure> {
+    let config = session.config()?;
+    let db = session.open(&config).await?;
+    let rows = JobRow::all(&mut db.read().await?, &config, session.now()).await?;
+    let json: Vec<Value> = rows.iter().map(|row| row.to_json(config.zone)).collect();
+    session.output.show(&json!(json), || {
+        let columns = ["job", "schedule", "last run", "outcome", "next", "about"];
+        table(&columns, rows.iter().map(|row| row.words(config.zone)).collect())
+    });
+    db.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Messages in suspense and parked accounts that `status` names one by one.
+const NAMED: i64 = 20;
+
+/// All that waits, and for whom.
+struct Status {
+    waiting: Waiting,
+    /// When the last run that charged began.
+    charged_at: Option<Timestamp>,
+    jobs: Vec<JobRow>,
+    by_reason: Vec<(String, i64)>,
+    named: Vec<SuspenseRow>,
+    parked: Vec<(String, i64)>,
+    quarantined: Vec<(String, i64)>,
+    accounts: Vec<(String, i64)>,
+}
+
+pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
+    let config = session.config()?;
+    let db = session.open(&config).await?;
+    let mut tx = db.read().await?;
+    let status = Status {
+        waiting: charging::waiting(&mut tx).await?,
+        charged_at: runs::last_completed(&mut tx, "aggregate-charges").await?.map(|run| run.started_at),
+        jobs: JobRow::all(&mut tx, &config, session.now()).await?,
+        by_reason: status::suspense_by_reason(&mut tx).await?,
+        named: status::suspense(&mut tx, NAMED).await?,
+        parked: status::parked_accounts(&mut tx, NAMED).await?,
+        quarantined: status::quarantined(&mut tx).await?,
+        accounts: status::accounts_by_status(&mut tx).await?,
+    };
+    tx.rollback().await?;
+    db.close().await;
+    session.output.show(&status.to_json(config.zone), || status.words(config.zone));
+    let waits = !status.by_reason.is_empty() || !status.quarantined.is_empty();
+    Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
+}
+
+impl Status {
+    fn to_json(&self, zone: Zone) -> Value {
+        let map =
+            |pairs: &[(String, i64)]| pairs.iter().map(|(k, n)| (k.clone(), json!(n))).collect::<Value>();
+        let suspended = |row: &SuspenseRow| {
+            json!({
+                "account_id": row.account_id,
+                "message_id": row.message_id,
+                "batch": row.batch_no.to_string(),
+                "line": row.line,
+                "reason": row.reason,
+                "submit_time": zone.format(row.submit_time),
+            })
+        };
+        let parked = |(id, messages): &(String, i64)| json!({ "account_id": id, "messages": messages });
+        json!({
+            "uncharged": { "batches": self.waiting.batches, "messages": self.waiting.messages },
+            "charged_at": self.charged_at.map(|at| zone.format(at)),
+            "jobs": self.jobs.iter().map(|row| row.to_json(zone)).collect::<Vec<_>>(),
+            "suspense": map(&self.by_reason),
+            "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
+            "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
+            "quarantined": map(&self.quarantined),
+            "accounts": map(&self.accounts),
+        })
+    }
+
+    fn words(&self, zone: Zone) -> String {
+        let charged = self.charged_at.map_or("never".into(), |at| zone.format_short(at));
+        let mut lines = vec![format!(
+            "Waiting to be charged: {} messages in {} batches; last charged {charged}",
+            count(self.waiting.messages),
+            count(self.waiting.batches)
+        )];
+        lines.extend(self.jobs.iter().filter_map(JobRow::trouble));
+        for (status, number) in &self.accounts {
+            lines.push(format!("Accounts {status}: {}", count(*number)));
+        }
+        for (verdict, number) in &self.quarantined {
+            lines.push(format!("Lines {verdict}: {} (quittance batch list)", count(*number)));
+        }
+        for (reason, number) in &self.by_reason {
+            let remedy = Unrated::parse(reason).map_or("", |reason| reason.remedy());
+            lines.push(format!("In suspense, {reason}: {} ({remedy})", count(*number)));
+        }
+        for (account, messages) in &self.parked {
+            lines.push(format!("Parked account {account}: {} messages wait", count(*messages)));
+        }
+        if !self.named.is_empty() {
+            let row = |row: &SuspenseRow| {
+                let place = format!("{}:{}", row.batch_no, row.line);
+                let sent = zone.format_short(row.submit_time);
+                vec![row.account_id.clone(), row.message_id.clone(), place, sent, row.reason.clone()]
+            };
+            let columns = ["account", "message", "batch:line", "sent", "reason"];
+            lines.push(format!("\n{}", table(&columns, self.named.iter().map(row).collect())));
+        }
+        lines.join("\n")
+    }
+}
+
+impl JobRow {
+    /// What the operator should know of a job that does not run as it should.
+    fn trouble(&self) -> Option<String> {
+        let name = self.job.name;
+        if self.failures > 0 {
+            let error = self.last.as_ref().and_then(|run| run.error.clone()).unwrap_or_default();
+            return Some(format!("Job {name} failed {} times in a row: {error}", count(self.failures)));
+        }
+        let behind = self.due.slots_behind();
+        (behind > 1 && self.holder.is_none()).then(|| {
+            format!("Job {name} is {} slots behind: is a daemon running? (quittance daemon)", count(behind))
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! What a run came to, for people and scripts.
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::domain::period::Timestamp;
+use crate::jobs::Parked;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    NothingToDo,
+    /// Done, but something was parked or put into suspense, and is listed.
+    Partial,
+    /// Not done: time is in doubt, and the job can't be undone (D44).
+    Refused,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::NothingToDo => "nothing_to_do",
+            Outcome::Partial => "partial",
+            Outcome::Refused => "refused",
+        }
+    }
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub job: &'static str,
+    pub run_no: i64,
+    pub as_of: Timestamp,
+    pub outcome: Outcome,
+    /// Why it was refused, and what to do.
+    pub refusal: Option<String>,
+    pub counts: Vec<(&'static str, i64)>,
+    pub parked: Vec<Parked>,
+    pub effects: Vec<String>,
+    pub duration_ms: i64,
+    pub dry_run: bool,
+}
+
+impl Finished {
+    pub fn counts_json(&self) -> Value {
+        self.counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
+    }
+
+    /// The keys that scripts read.
+    pub fn to_json(&self, config: &Config) -> Value {
+        let parked: Vec<_> =
+            self.parked.iter().map(|p| json!({ "account_id": p.account_id, "fault": p.fault })).collect();
+        let mut json = json!({
+            "job": self.job,
+            "run_id": self.run_no.to_string(),
+            "as_of": config.zone.format(self.as_of),
+            "outcome": self.outcome.as_str(),
+            "counts": self.counts_json(),
+            "parked": parked,
+            "duration_ms": self.duration_ms,
+        });
+        if let Some(reason) = &self.refusal {
+            json["reason"] = json!(reason);
+        }
+        if self.dry_run {
+            json["dry_run"] = json!(true);
+            json["effects"] = json!(self.effects);
+        }
+        json
+    }
+}
+
+/// An error with all its causes in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
