@@ -10,7 +10,7 @@
 //! effects in one transaction. Nothing is ever marked message by message: what became of a message
 //! follows from its batch and its charge.
 //!
-//! Direction: `main -> cli -> runner -> jobs -> {store, ingest} -> domain`. `desk` is what people
+//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest} -> domain`. `desk` is what people
 //! do by hand; it stands beside the jobs. `tests/it/tidy.rs` checks this.
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ pub mod clock;
 pub mod instance;
 pub mod jobs;
 pub mod runner;
+pub mod daemon;
 pub mod desk;
 pub mod scenario;
 pub mod demo;

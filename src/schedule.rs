@@ -8,7 +8,8 @@ use croner::parser::{CronParser, Seconds};
 
 use crate::domain::period::{Timestamp, Zone};
 
-/// A cron expression of five fields: minute, hour, day of month, month, day of week.
+/// A cron expression of five fields: minute, hour, day of month, month, day of week; or of six, the
+/// first of them seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     text: String,
@@ -20,7 +21,7 @@ const COUNTED: usize = 100_000;
 
 impl Schedule {
     pub fn parse(text: &str) -> Result<Schedule, String> {
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
+        let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(text).map_err(|error| {
             format!(
                 "`{text}` is not a schedule ({error}): write minute, hour, day of month, month and day of \
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule_is_refused_with_an_example() {
-        for text in ["", "* * * *", "61 * * * *", "*/5 * * * * *", "every minute", "0 0 31 2 *x"] {
+        for text in ["", "* * * *", "61 * * * *", "* * * * * * * *", "every minute", "0 0 31 2 *x"] {
             let refused = Schedule::parse(text).unwrap_err();
             assert!(refused.contains("*/5 * * * *"), "{text}: {refused}");
         }

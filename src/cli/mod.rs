@@ -4,6 +4,7 @@
 //! for people, one JSON object for scripts.
 
 mod accounts;
+mod daemon;
 mod explain;
 mod intake;
 mod operations;
@@ -22,7 +23,7 @@ use clap::{Parser, Subcommand};
 use self::output::Output;
 pub use self::output::{Failure, count, exit, table};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::domain::period::Timestamp;
 use crate::runner::describe;
 use crate::store::{self, Db};
@@ -43,7 +44,7 @@ pub struct Args {
     command: Option<Command>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// Configuration file; else $QUITTANCE_CONFIG, ./config/quittance.toml, /etc/quittance/quittance.toml,
     /// or what is built in
@@ -67,6 +68,16 @@ pub struct Global {
     /// Show no progress bar
     #[arg(long, global = true)]
     no_progress: bool,
+    /// Log on stderr as text or as JSON; auto is text on a terminal
+    #[arg(long, global = true, value_name = "FORMAT", env = "QUITTANCE_LOG_FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Auto,
+    Text,
+    Json,
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
@@ -82,6 +93,8 @@ enum Command {
         #[arg(long, default_value = "quittance-demo")]
         dir: PathBuf,
     },
+    /// Run each job when it is due, until SIGTERM; SIGHUP takes prices and schedules anew
+    Daemon,
     /// The jobs, when they run and how they last ended
     Jobs,
     /// What waits: messages to be charged, suspense, quarantined lines, suspended accounts
@@ -128,7 +141,7 @@ enum Command {
 /// Parses the arguments, runs the command, prints, and gives the exit code.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    start_log(args.global.verbose);
+    start_log(&args);
     let output = Output { json: args.global.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -153,6 +166,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
     match command {
         None => Err(Failure::usage("name a command or --run-job; see --help")),
         Some(Command::Demo { dir }) => crate::demo::run(session, &dir).await,
+        Some(Command::Daemon) => daemon::run(session).await,
         Some(Command::Jobs) => status::jobs(session).await,
         Some(Command::Status) => status::status(session).await,
         Some(Command::Migrate) => operations::migrate(session).await,
@@ -172,6 +186,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
 }
 
 /// What every command has at hand.
+#[derive(Clone)]
 pub struct Session {
     global: Global,
     pub output: Output,
@@ -180,11 +195,15 @@ pub struct Session {
 impl Session {
     /// The configuration that applies here.
     pub fn config(&self) -> Result<Arc<Config>, Failure> {
-        let places = [Path::new("config/quittance.toml"), Path::new("/etc/quittance/quittance.toml")];
-        let found = places.into_iter().find(|place| place.is_file());
-        let config = Config::load(self.global.config.as_deref().or(found))?;
+        let config = self.load()?;
         tracing::info!("Configuration: {}", config.place);
         Ok(Arc::new(config))
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        let places = [Path::new("config/quittance.toml"), Path::new("/etc/quittance/quittance.toml")];
+        let found = places.into_iter().find(|place| place.is_file());
+        Config::load(self.global.config.as_deref().or(found))
     }
 
     /// The database that applies here, ready for use.
@@ -214,18 +233,29 @@ impl Session {
     }
 }
 
-fn start_log(verbose: u8) {
+fn start_log(args: &Args) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
-    let default = match verbose {
+    // A service tells what it does; a command only what goes wrong.
+    let serves = matches!(args.command, Some(Command::Daemon));
+    let default = match args.global.verbose + u8::from(serves) {
         0 => "warn",
         1 => "quittance=info,warn",
-        _ => "quittance=debug,info",
+        _ => "quittance=debug,info,tokio_cron_scheduler=warn",
     };
     let filter = EnvFilter::try_from_env("QUITTANCE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    if std::io::stderr().is_terminal() { log.init() } else { log.json().flatten_event(true).init() }
+    let text = match args.global.log_format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    if text {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
 }
 
 impl From<crate::runner::Finished> for ExitCode {

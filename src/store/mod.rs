@@ -32,22 +32,32 @@ pub const SCHEMA_VERSION: i64 = migrations::VERSION;
 /// must have been migrated.
 pub async fn open(url: &str) -> Result<Db, StoreError> {
     let db = Db::open(url).await?;
-    let found = schema_version(&db).await?;
-    match (db.dialect(), found) {
-        (_, Some(SCHEMA_VERSION)) => {}
-        (Dialect::Sqlite, found) if found.unwrap_or(0) < SCHEMA_VERSION => prepare(&db).await?,
-        (Dialect::Postgres, None) => return Err(StoreError::NoSchema),
-        (_, found) => {
-            let found = found.unwrap_or(0);
-            let remedy = if found < SCHEMA_VERSION {
-                "run `quittance migrate`"
-            } else {
-                "install the newer quittance that migrated it"
-            };
-            return Err(StoreError::OtherSchema { found, wanted: SCHEMA_VERSION, remedy });
-        }
+    let mut tx = db.read().await?;
+    let found = schema_version(&mut tx).await?.unwrap_or(0);
+    if db.dialect() == Dialect::Sqlite && found < SCHEMA_VERSION {
+        tx.rollback().await?;
+        prepare(&db).await?;
+    } else {
+        check_schema(&mut tx).await?;
+        tx.rollback().await?;
     }
     Ok(db)
+}
+
+/// Whether the schema is the one that this binary works with. Another one may have migrated it since
+/// it was opened (F22).
+pub async fn check_schema(tx: &mut Tx) -> Result<(), StoreError> {
+    let found = match schema_version(tx).await? {
+        Some(SCHEMA_VERSION) => return Ok(()),
+        None => return Err(StoreError::NoSchema),
+        Some(found) => found,
+    };
+    let remedy = if found < SCHEMA_VERSION {
+        "run `quittance migrate`"
+    } else {
+        "install the newer quittance that migrated it"
+    };
+    Err(StoreError::OtherSchema { found, wanted: SCHEMA_VERSION, remedy })
 }
 
 /// Brings the schema up to date and gives the instance its own key for recipient hashes.
@@ -81,9 +91,8 @@ pub async fn recipient_key(tx: &mut Tx) -> Result<[u8; 32], StoreError> {
 }
 
 /// The newest migration that the database has, or None where it has no schema at all.
-async fn schema_version(db: &Db) -> Result<Option<i64>, StoreError> {
-    let mut tx = db.read().await?;
-    let exists = match db.dialect() {
+async fn schema_version(tx: &mut Tx) -> Result<Option<i64>, StoreError> {
+    let exists = match tx.dialect() {
         Dialect::Sqlite => "select count(*) from sqlite_master where name = '_sqlx_migrations'",
         Dialect::Postgres => "select count(to_regclass('_sqlx_migrations'))",
     };

@@ -42,6 +42,13 @@ pub async fn suspense(tx: &mut Tx, limit: i64) -> Result<Vec<SuspenseRow>, Store
     tx.rows(sql, values![limit]).await?.iter().map(suspended).collect()
 }
 
+/// How many accounts are parked.
+pub async fn parked(tx: &mut Tx) -> Result<i64, StoreError> {
+    let sql = "select count(distinct account_id) from suspense where run_no is null \
+               and reason = 'account_parked'";
+    tx.int(sql, vec![]).await
+}
+
 /// Accounts that are parked for a fault of their own, with their messages that wait, up to `limit`.
 pub async fn parked_accounts(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
     let sql = "select account_id, count(*) from suspense where run_no is null and reason = 'account_parked' \
