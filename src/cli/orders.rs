@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use super::output::{count, table};
 use super::{Failure, Session};
 use crate::desk::{accounts, orders};
-use crate::domain::money::Micros;
 use crate::domain::period::{Timestamp, Zone};
-use crate::domain::plan::Plan;
+use crate::domain::plan::PlanState;
 use crate::store::orders::{PlanRow, plans};
 
 #[derive(Debug, Subcommand)]
@@ -91,17 +90,7 @@ pub fn plan_json(plan: &PlanRow, zone: Zone, now: Timestamp) -> Value {
 }
 
 fn state(plan: &PlanRow, now: Timestamp) -> &'static str {
-    let as_domain = Plan {
-        plan_no: plan.plan_no,
-        product: plan.product.as_str().into(),
-        size: plan.size,
-        remaining: plan.remaining,
-        net: Micros::ZERO,
-        released: Micros::ZERO,
-        effective_at: plan.effective_at,
-        expires_at: plan.expires_at,
-    };
-    as_domain.state(now).as_str()
+    PlanState::at(now, plan.expires_at, plan.remaining).as_str()
 }
 
 /// Plans as the console's Resource Plan page shows them (R31, R150).

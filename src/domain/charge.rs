@@ -35,6 +35,14 @@ pub struct Usage {
     pub units: i64,
     /// Over 500 characters, though the gateway accepted it (D69).
     pub too_long: bool,
+    pub place: Place,
+}
+
+/// Where a message came in: its batch and line. Of an account's messages the earlier is the lower.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub batch_no: i64,
+    pub line: i64,
 }
 
 /// Why a message waits in suspense instead of being charged (D42), in order of precedence.
@@ -115,6 +123,35 @@ pub struct Charge {
     pub unit_price: Option<Micros>,
     /// What pay-as-you-go charged; zero where a plan paid.
     pub amount: Micros,
+    /// What it is worth without VAT: the plan's value released, or the net part of `amount`.
+    pub net: Micros,
+    /// Which messages these units are of; None where the class has one charge in the window and run,
+    /// so that they are of all its messages.
+    pub span: Option<Span>,
+}
+
+/// The messages that a charge pays for, from the first to the last in order of arrival. Only these
+/// two may be paid in part by the charges beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub first: Place,
+    /// Units of the first message that this charge pays.
+    pub first_units: i64,
+    pub last: Place,
+    pub last_units: i64,
+}
+
+impl Charge {
+    /// How many units of a charged message this charge pays, of so many that the message has.
+    pub fn units_of(&self, place: Place, units: i64) -> i64 {
+        match self.span {
+            None => units,
+            Some(span) if place == span.first => span.first_units,
+            Some(span) if place == span.last => span.last_units,
+            Some(span) if span.first < place && place < span.last => units,
+            Some(_) => 0,
+        }
+    }
 }
 
 /// Everything that charging one account's messages comes to.
@@ -343,12 +380,13 @@ impl<'a> Charger<'a> {
         };
         let mut messages = 1;
         for piece in self.pieces.drain(..) {
-            let payer = match piece.plan {
-                None => Payer::Payg,
+            // The net part of pay-as-you-go is split off when the window is posted.
+            let (payer, net) = match piece.plan {
+                None => (Payer::Payg, Micros::ZERO),
                 Some(index) => {
                     let plan = &mut self.account.plans[index];
-                    plan.remaining -= piece.units;
-                    Payer::Plan(plan.plan_no)
+                    plan.last_draw = Some(self.tariff.run_no);
+                    (Payer::Plan(plan.plan_no), plan.draw(piece.units))
                 }
             };
             let amount = match (payer, piece.unit_price) {
@@ -360,6 +398,10 @@ impl<'a> Charger<'a> {
                     last.units += piece.units;
                     last.messages += messages;
                     last.amount = last.amount.plus(amount)?;
+                    last.net = last.net.plus(net)?;
+                    if let Some(span) = &mut last.span {
+                        (span.last, span.last_units) = (message.place, piece.units);
+                    }
                 }
                 _ => open.charges.push(Charge {
                     window: window_start(message.submit_time),
@@ -370,6 +412,13 @@ impl<'a> Charger<'a> {
                     payer,
                     unit_price: piece.unit_price,
                     amount,
+                    net,
+                    span: Some(Span {
+                        first: message.place,
+                        first_units: piece.units,
+                        last: message.place,
+                        last_units: piece.units,
+                    }),
                 }),
             }
             open.units = open.units.checked_add(piece.units).ok_or(MoneyFault::Overflow)?;
@@ -383,23 +432,22 @@ impl<'a> Charger<'a> {
         let mut entry = Entry::new(Cause::Charge { window, run_no: self.tariff.run_no }, window);
         let currency = self.account.currency.clone();
         let month = self.tariff.zone.month_of(window).number();
-        for open in std::mem::take(&mut self.open) {
+        for mut open in std::mem::take(&mut self.open) {
             let Some(product) = self.tariff.classes[open.class as usize].product else { continue };
-            for charge in &open.charges {
+            if let [only] = open.charges.as_mut_slice() {
+                only.span = None;
+            }
+            for charge in &mut open.charges {
                 match charge.payer {
                     Payer::Plan(plan_no) => {
-                        let plan = self.account.plans.iter_mut().find(|plan| plan.plan_no == plan_no);
-                        // All draws of the window are in `remaining` already, so the first charge
-                        // of a plan releases for all of them and the others release nothing.
-                        let released = plan.map_or(Micros::ZERO, |plan| plan.release());
-                        entry.post_plan_use(product, &currency, plan_no, charge.units, released)?;
+                        entry.post_plan_use(product, &currency, plan_no, charge.units, charge.net)?;
                     }
                     Payer::Payg => {
                         let vat = product.vat_at(window);
                         let key = (month, product.id.clone(), vat);
                         let accrual = self.account.accruals.entry(key).or_default();
-                        let net = accrual.add(charge.amount, vat)?;
-                        entry.post_accrual(product, &currency, charge.amount, net)?;
+                        charge.net = accrual.add(charge.amount, vat)?;
+                        entry.post_accrual(product, &currency, charge.amount, charge.net)?;
                         let funds = &mut self.account.funds;
                         funds.unbilled = funds.unbilled.plus(charge.amount)?;
                     }

@@ -18,6 +18,8 @@ pub enum Ledger {
     Bank,
     /// Pay-as-you-go accrued and not yet billed, gross.
     Unbilled,
+    /// Billed or claimed and not paid.
+    Receivable,
     /// Cash that the customer has paid in and not yet spent.
     Balance,
     /// Prepaid units not yet used, net of VAT.
@@ -28,6 +30,8 @@ pub enum Ledger {
     VatPending,
     /// Revenue: the product's branch, and whether a plan or pay-as-you-go earned it.
     Income(Arc<str>, Earned),
+    /// What giving back plan units as money costs beyond their own value.
+    RefundDifference,
     /// Units that a plan can still pay with.
     QuotaPlan(i64),
     /// Units charged on receipt and not yet final.
@@ -66,12 +70,14 @@ impl fmt::Display for Ledger {
         f.write_str(match self {
             Ledger::Bank => "Assets:Bank",
             Ledger::Unbilled => "Assets:Unbilled",
+            Ledger::Receivable => "Assets:Receivable",
             Ledger::Balance => "Liabilities:Customer:Balance",
             Ledger::ContractPlan(_) => "Liabilities:Contract:Plan",
             Ledger::PendingReceipt => "Liabilities:Pending:Receipt",
             Ledger::VatPending => "Liabilities:VAT:Pending",
             Ledger::Income(branch, Earned::Plan) => return write!(f, "Income:{branch}:Plan"),
             Ledger::Income(branch, Earned::Payg) => return write!(f, "Income:{branch}:Payg"),
+            Ledger::RefundDifference => "Income:RefundDifference",
             Ledger::QuotaPlan(_) => "Quota:Plan",
             Ledger::QuotaPending => "Quota:Pending",
             Ledger::QuotaIssued => "Equity:Quota:Issued",
@@ -94,6 +100,16 @@ pub enum Cause {
         window: Timestamp,
         run_no: i64,
     },
+    /// What a run gave back for the failures that were received at one time.
+    Return {
+        received_at: Timestamp,
+        run_no: i64,
+    },
+    /// What became final in a run, up to a moment.
+    Final {
+        at: Timestamp,
+        run_no: i64,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -102,6 +118,8 @@ impl fmt::Display for Cause {
             Cause::TopUp { reference } => write!(f, "top-up:{reference}"),
             Cause::Order { order_no } => write!(f, "order:{order_no}"),
             Cause::Charge { window, run_no } => write!(f, "charge:{}:{run_no}", window.0 / 1_000_000),
+            Cause::Return { received_at, run_no } => write!(f, "return:{}:{run_no}", received_at.0),
+            Cause::Final { at, run_no } => write!(f, "final:{}:{run_no}", at.0),
         }
     }
 }
@@ -192,6 +210,24 @@ impl Entry {
         self.credit(Ledger::destination(product, Earned::Plan), currency, released.0)?;
         self.debit(quota, &product.commodity, units)?;
         self.credit(Ledger::QuotaPlan(plan_no), &product.commodity, units)
+    }
+
+    /// What was charged on receipt and did not fail: revenue, and units used up (R100).
+    pub fn post_final(
+        &mut self,
+        product: &Product,
+        currency: &Arc<str>,
+        earned: Earned,
+        units: i64,
+        net: Micros,
+    ) -> Result<(), LedgerFault> {
+        self.debit(Ledger::PendingReceipt, currency, net.0)?;
+        self.credit(Ledger::Income(product.income.clone(), earned), currency, net.0)?;
+        if earned == Earned::Payg {
+            return Ok(());
+        }
+        self.debit(Ledger::QuotaConsumed, &product.commodity, units)?;
+        self.credit(Ledger::QuotaPending, &product.commodity, units)
     }
 
     /// Pay-as-you-go accrued: gross against the customer, net towards revenue, the rest VAT.

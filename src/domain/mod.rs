@@ -14,4 +14,5 @@ pub mod ledger;
 pub mod plan;
 pub mod account;
 pub mod charge;
+pub mod settle;
 pub mod order;

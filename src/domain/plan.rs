@@ -19,8 +19,13 @@ pub struct Plan {
     pub net: Micros,
     /// The part of `net` that has been released by use.
     pub released: Micros,
+    /// What units that came back are worth beyond this plan's own: a unit that cost more or less
+    /// elsewhere brings its value along (R88).
+    pub carried: Micros,
     pub effective_at: Timestamp,
     pub expires_at: Timestamp,
+    /// The run that drew it last (D49); None for a plan that never paid.
+    pub last_draw: Option<i64>,
 }
 
 /// What a plan shows of itself at a moment.
@@ -33,6 +38,14 @@ pub enum PlanState {
 }
 
 impl PlanState {
+    pub fn at(now: Timestamp, expires_at: Timestamp, remaining: i64) -> PlanState {
+        match () {
+            () if now >= expires_at => PlanState::Expired,
+            () if remaining == 0 => PlanState::Exhausted,
+            () => PlanState::Active,
+        }
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             PlanState::Active => "active",
@@ -49,26 +62,49 @@ impl Plan {
         self.effective_at <= submit_time && submit_time < self.expires_at
     }
 
-    pub fn state(&self, now: Timestamp) -> PlanState {
-        match () {
-            () if now >= self.expires_at => PlanState::Expired,
-            () if self.remaining == 0 => PlanState::Exhausted,
-            () => PlanState::Active,
-        }
-    }
-
     /// The order in which plans pay: earliest end, then earliest start, then the older (D8).
     pub fn burn_order(&self) -> (Timestamp, Timestamp, i64) {
         (self.expires_at, self.effective_at, self.plan_no)
     }
 
-    /// The value to release so that `released` is in proportion to the units used. Rounding is
-    /// cumulative: the parts always sum to the whole, and the last unit clears it.
-    pub fn release(&mut self) -> Micros {
+    /// The order in which plans take units back: the most recently drawn first, of those drawn in one
+    /// run the one that pays last (D9, D49).
+    pub fn return_order(&self) -> impl Ord + use<> {
+        std::cmp::Reverse((self.last_draw, self.burn_order()))
+    }
+
+    /// Draws units and gives the value that they release. Rounding is cumulative: the parts always
+    /// sum to the whole, and the last unit clears it.
+    pub fn draw(&mut self, units: i64) -> Micros {
+        let carried = self.carried.share_rounded(units, self.remaining.max(1));
+        self.remaining -= units;
+        self.carried = Micros(self.carried.0 - carried.0);
+        Micros(self.settle().0 + carried.0)
+    }
+
+    /// How many units may come back: never more than were bought (R93).
+    pub fn room(&self) -> i64 {
+        self.size - self.remaining
+    }
+
+    /// Takes units back with the value that they carry.
+    pub fn take_back(&mut self, units: i64, value: Micros) {
+        self.remaining += units;
+        let own = -self.settle().0;
+        self.carried = Micros(self.carried.0 + value.0 - own);
+    }
+
+    /// What the provider owes for the units left.
+    pub fn liability(&self) -> Micros {
+        Micros(self.net.0 - self.released.0 + self.carried.0)
+    }
+
+    /// Brings `released` in proportion to the units used and gives the difference.
+    fn settle(&mut self) -> Micros {
         let due = self.net.share_rounded(self.size - self.remaining, self.size);
-        let released = Micros(due.0 - self.released.0);
+        let difference = Micros(due.0 - self.released.0);
         self.released = due;
-        released
+        difference
     }
 }
 
@@ -84,19 +120,17 @@ mod tests {
             remaining: size,
             net: Micros(net),
             released: Micros::ZERO,
+            carried: Micros::ZERO,
             effective_at: Timestamp(0),
             expires_at: Timestamp(100),
+            last_draw: None,
         }
     }
 
     #[test]
     fn released_parts_sum_to_the_whole() {
         let mut plan = plan(7, 100);
-        let mut parts = Vec::new();
-        for _ in 0..7 {
-            plan.remaining -= 1;
-            parts.push(plan.release().0);
-        }
+        let parts: Vec<i64> = (0..7).map(|_| plan.draw(1).0).collect();
         assert_eq!(parts, [14, 15, 14, 14, 14, 15, 14]);
         assert_eq!(parts.iter().sum::<i64>(), 100);
     }
@@ -106,6 +140,42 @@ mod tests {
         let plan = plan(7, 100);
         assert!(plan.covers(Timestamp(0)) && plan.covers(Timestamp(99)));
         assert!(!plan.covers(Timestamp(100)) && !plan.covers(Timestamp(-1)));
-        assert_eq!(plan.state(Timestamp(100)), PlanState::Expired);
+        let state = |now, remaining| PlanState::at(Timestamp(now), plan.expires_at, remaining);
+        assert_eq!((state(99, 0), state(100, 5)), (PlanState::Exhausted, PlanState::Expired));
+    }
+
+    #[test]
+    fn units_that_come_back_bring_their_value_and_take_it_along() {
+        let mut plan = plan(10, 1_000);
+        assert_eq!((plan.draw(6), plan.liability()), (Micros(600), Micros(400)));
+        plan.take_back(2, Micros(250));
+        assert_eq!((plan.remaining, plan.room(), plan.liability()), (6, 4, Micros(650)));
+        let drawn: Vec<i64> = (0..6).map(|_| plan.draw(1).0).collect();
+        assert_eq!(drawn.iter().sum::<i64>(), 650);
+        assert!(drawn.iter().all(|value| (108..=109).contains(value)), "{drawn:?}");
+        assert_eq!((plan.liability(), plan.carried), (Micros::ZERO, Micros::ZERO));
+    }
+
+    #[test]
+    fn units_that_are_worth_less_lower_what_is_owed_for_the_rest() {
+        let mut plan = plan(10, 1_000);
+        plan.draw(10);
+        plan.take_back(3, Micros(200));
+        assert_eq!(plan.liability(), Micros(200));
+        assert_eq!((0..3).map(|_| plan.draw(1).0).sum::<i64>(), 200);
+    }
+
+    #[test]
+    fn plans_take_units_back_from_the_last_drawn_to_the_first() {
+        let drawn = |plan_no, last_draw, expires_at| Plan {
+            plan_no,
+            last_draw,
+            expires_at: Timestamp(expires_at),
+            ..plan(7, 100)
+        };
+        let mut plans =
+            [drawn(1, Some(4), 10), drawn(2, Some(9), 20), drawn(3, Some(9), 30), drawn(4, Some(2), 40)];
+        plans.sort_by_key(Plan::return_order);
+        assert_eq!(plans.map(|plan| plan.plan_no), [3, 2, 1, 4]);
     }
 }

@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
 use super::{JobError, Parked, Report, Run};
 use crate::domain::account::{Account, Status};
-use crate::domain::charge::{Charged, Class, Payer, Tariff, Unrated, Usage, charge_account, is_late};
+use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage, charge_account, is_late};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::store::charging::{self, Effects, Streamed};
@@ -318,5 +318,6 @@ fn usage(message: &Waiting) -> Usage {
         submit_time: message.submit_time,
         units: message.units,
         too_long: message.too_long,
+        place: Place { batch_no: message.batch_no, line: message.line },
     }
 }

@@ -258,8 +258,10 @@ fn plan(row: &Row) -> Result<Plan, StoreError> {
         remaining: row.int(4)?,
         net: Micros(row.int(5)?),
         released: Micros(row.int(6)?),
-        effective_at: Timestamp(row.int(7)?),
-        expires_at: Timestamp(row.int(8)?),
+        carried: Micros(row.int(7)?),
+        effective_at: Timestamp(row.int(8)?),
+        expires_at: Timestamp(row.int(9)?),
+        last_draw: row.opt_int(10)?,
     })
 }
 

@@ -59,8 +59,10 @@ fn plan(plan_no: i64, units: i64, from: i64, until: i64) -> Plan {
         remaining: units,
         net: Micros(1_000_000),
         released: Micros::ZERO,
+        carried: Micros::ZERO,
         effective_at: Timestamp(from),
         expires_at: Timestamp(until),
+        last_draw: None,
     }
 }
 
@@ -84,13 +86,14 @@ fn charge(account: &mut Account, messages: &[(i64, i64)]) -> (Vec<String>, Charg
     let class = Class { product: Some(&product), template_type: "verification".into(), country: "CN".into() };
     let tariff =
         Tariff { classes: &[class], book: &book, zone: Zone::parse("Asia/Shanghai").unwrap(), run_no: 1 };
-    let message = |(after, units): &(i64, i64)| Usage {
+    let message = |(line, (after, units)): (i64, &(i64, i64))| Usage {
         class: 0,
         submit_time: Timestamp(NINE + after),
         units: *units,
         too_long: false,
+        place: Place { batch_no: 1, line },
     };
-    let usage: Vec<Usage> = messages.iter().map(message).collect();
+    let usage: Vec<Usage> = (1..).zip(messages).map(message).collect();
     let charged = charge_account(account, &usage, &tariff).unwrap();
     let words = |c: &Charge| match c.payer {
         Payer::Plan(no) => format!("{}+{} plan {no}", c.first_unit, c.units),
@@ -181,9 +184,38 @@ fn an_overflow_is_a_fault_of_this_account() {
     let class = Class { product: Some(&product), template_type: "verification".into(), country: "CN".into() };
     let tariff =
         Tariff { classes: &[class], book: &book, zone: Zone::parse("Asia/Shanghai").unwrap(), run_no: 1 };
-    let usage = [Usage { class: 0, submit_time: Timestamp(NINE), units: 1, too_long: false }];
+    let usage = [Usage {
+        class: 0,
+        submit_time: Timestamp(NINE),
+        units: 1,
+        too_long: false,
+        place: Place::default(),
+    }];
     assert_eq!(
         charge_account(&mut acme, &usage, &tariff).unwrap_err(),
         ChargeFault::Money(MoneyFault::Overflow)
     );
+}
+
+/// What each charge pays of a message, by the message's line.
+fn paid(charged: &Charged, line: i64, units: i64) -> Vec<i64> {
+    let place = Place { batch_no: 1, line };
+    charged.charges.iter().map(|charge| charge.units_of(place, units)).collect()
+}
+
+#[test]
+fn each_charge_knows_which_messages_it_pays_for() {
+    let mut acme = account(vec![plan(1, 4, NINE, i64::MAX)]);
+    let (charges, charged) = charge(&mut acme, &[(0, 1), (1, 1), (2, 5), (3, 1), (4, 1)]);
+    assert_eq!(charges, ["0+4 plan 1", "4+2 at 0.05", "6+3 at 0.04"]);
+    assert_eq!(paid(&charged, 1, 1), [1, 0, 0]);
+    assert_eq!(paid(&charged, 2, 1), [1, 0, 0]);
+    // Begun by the plan, gone on in the first tier, ended in the second.
+    assert_eq!(paid(&charged, 3, 5), [2, 2, 1]);
+    assert_eq!(paid(&charged, 4, 1), [0, 0, 1]);
+    assert_eq!(paid(&charged, 5, 1), [0, 0, 1]);
+    let mut plain = account(vec![plan(1, 9, NINE, i64::MAX)]);
+    let (_, charged) = charge(&mut plain, &[(0, 2), (1, 3)]);
+    assert!(charged.charges[0].span.is_none(), "one charge alone is of all its messages");
+    assert_eq!(paid(&charged, 2, 3), [3]);
 }

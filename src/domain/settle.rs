@@ -1,0 +1,327 @@
+//! Giving back: what failed within 72 hours goes back to plans, the rest as money (R86, R88-R95, R101,
+//! R133, D4, D9-D12, D35, D48-D52, D60).
+//!
+//! A failed message goes to the plan in use, then to those before it, as far as they have room and
+//! have not expired, whoever had paid for it; what is left over is money at the price of the day it
+//! was sent. One account's failures go in, in order of arrival; out come what each gave back and the
+//! entries of the ledger.
+
+use std::collections::BTreeMap;
+
+use super::account::{Account, AccrualKey};
+use super::charge::Payer;
+use super::ledger::{Cause, Earned, Entry, Ledger, LedgerFault};
+use super::money::{Micros, MoneyFault};
+use super::period::{Timestamp, Zone};
+use super::product::Product;
+
+/// Charged units that failed: a whole message, or one part of it.
+#[derive(Clone, Debug)]
+pub struct Failure<'a> {
+    pub product: &'a Product,
+    /// When its receipt came: the plans of that moment take units back (D48).
+    pub received_at: Timestamp,
+    /// The start of the window in which it was charged.
+    pub window: Timestamp,
+    /// The month of that window was billed before (D5, D60).
+    pub billed: bool,
+    /// Its charge was final before, and an operator gives it back all the same (D47).
+    pub was_final: bool,
+    /// The units, by who paid for them, in the order in which they were charged.
+    pub paid: Vec<Paid>,
+}
+
+/// Units of a message with one payer and price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paid {
+    pub payer: Payer,
+    pub units: i64,
+    /// The pay-as-you-go price at the time, for plan units too (D4); None where none was known.
+    pub unit_price: Option<Micros>,
+    /// What they are worth in the books, without VAT.
+    pub net: Micros,
+}
+
+/// Where units, or the money for them, went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The plan of this number, as units.
+    Plan(i64),
+    /// What is accrued and not billed is lowered.
+    Unbilled,
+    /// The balance; first what is due is paid by it.
+    Balance,
+}
+
+/// Units of a failed message that were given back in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenBack {
+    pub from: Payer,
+    pub to: To,
+    pub units: i64,
+    /// Of money: the price of a unit.
+    pub unit_price: Option<Micros>,
+    /// Of money: what the customer gets, with VAT.
+    pub amount: Micros,
+    /// What is no longer to be earned, without VAT.
+    pub net: Micros,
+}
+
+/// Why a failed message gave nothing back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Money is called for, and no price was known when the plan paid (D67).
+    NoPrice,
+}
+
+/// What settling an account's failures came to.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// For each failure what it gave back.
+    pub returns: Vec<Result<Vec<GivenBack>, Kept>>,
+    pub entries: Vec<Entry>,
+}
+
+/// A fault of one account; it parks the account's failures and leaves it as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettleFault {
+    #[error(transparent)]
+    Money(#[from] MoneyFault),
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
+}
+
+/// Gives back what failed. `account.plans` holds every plan that ever paid.
+///
+/// # Example: the specification's A, B and C (R94)
+/// A has expired; B has 1,500 of its units used, C, which pays now, 2,000 of 3,000. Of 4,500 failed
+/// messages C takes 2,000, B 1,500, and 1,000 become money. See
+/// `tests/scenarios/receipts/plans-a-b-c`.
+pub fn settle_account(
+    account: &mut Account,
+    failures: &[Failure<'_>],
+    zone: Zone,
+    run_no: i64,
+) -> Result<Settled, SettleFault> {
+    account.plans.sort_by_key(|plan| plan.return_order());
+    let mut settler = Settler { account, zone, run_no, entries: BTreeMap::new() };
+    let returns = failures.iter().map(|failure| settler.give_back(failure)).collect::<Result<_, _>>()?;
+    let entries = std::mem::take(&mut settler.entries).into_values();
+    let entries = entries.filter(|entry| !entry.postings.is_empty()).map(Entry::balanced);
+    let entries = entries.collect::<Result<_, _>>()?;
+    account.status = account.funds.status_after(account.status)?;
+    Ok(Settled { returns, entries })
+}
+
+struct Settler<'a> {
+    account: &'a mut Account,
+    zone: Zone,
+    run_no: i64,
+    /// By when the receipts came: the books show returns when they were known.
+    entries: BTreeMap<Timestamp, Entry>,
+}
+
+impl Settler<'_> {
+    fn give_back(&mut self, failure: &Failure<'_>) -> Result<Result<Vec<GivenBack>, Kept>, SettleFault> {
+        let mut takers = self.takers(failure);
+        let room: i64 = takers.iter().map(|(_, room)| *room).sum();
+        if money_without_price(&failure.paid, room) {
+            return Ok(Err(Kept::NoPrice));
+        }
+        let cause = Cause::Return { received_at: failure.received_at, run_no: self.run_no };
+        let mut entry = self
+            .entries
+            .remove(&failure.received_at)
+            .unwrap_or_else(|| Entry::new(cause, failure.received_at));
+        let mut given = Vec::new();
+        for paid in &failure.paid {
+            let mut rest = *paid;
+            while rest.units > 0 {
+                // What was charged first goes to the plans, what was charged last becomes money (D50).
+                let back = match takers.first_mut() {
+                    Some((index, room)) => {
+                        let piece = rest.split_off((*room).min(rest.units));
+                        *room -= piece.units;
+                        let plan = *index;
+                        if *room == 0 {
+                            takers.remove(0);
+                        }
+                        self.to_plan(&mut entry, failure, piece, plan)?
+                    }
+                    None => {
+                        let piece = rest.split_off(rest.units);
+                        self.as_money(&mut entry, failure, piece)?
+                    }
+                };
+                given.push(back);
+            }
+        }
+        self.entries.insert(failure.received_at, entry);
+        Ok(Ok(given))
+    }
+
+    /// The plans that take units back, in their order, with how many each can take: those that paid
+    /// before, of the same product, not expired when the receipt came.
+    fn takers(&self, failure: &Failure<'_>) -> Vec<(usize, i64)> {
+        let plans = self.account.plans.iter().enumerate();
+        let takes = plans.filter(|(_, plan)| {
+            plan.last_draw.is_some()
+                && plan.product == failure.product.id
+                && failure.received_at < plan.expires_at
+                && plan.room() > 0
+        });
+        takes.map(|(index, plan)| (index, plan.room())).collect()
+    }
+
+    fn to_plan(
+        &mut self,
+        entry: &mut Entry,
+        failure: &Failure<'_>,
+        piece: Paid,
+        index: usize,
+    ) -> Result<GivenBack, SettleFault> {
+        let plan = &mut self.account.plans[index];
+        plan.take_back(piece.units, piece.net);
+        let (currency, commodity) = (&self.account.currency, &failure.product.commodity);
+        entry.debit(failure.held_in(piece.payer), currency, piece.net.0)?;
+        entry.credit(Ledger::ContractPlan(plan.plan_no), currency, piece.net.0)?;
+        entry.debit(Ledger::QuotaPlan(plan.plan_no), commodity, piece.units)?;
+        // Units that pay-as-you-go paid for are new to plans: the customer has bought them.
+        entry.credit(failure.units_held_in(piece.payer), commodity, piece.units)?;
+        Ok(GivenBack {
+            from: piece.payer,
+            to: To::Plan(plan.plan_no),
+            units: piece.units,
+            unit_price: None,
+            amount: Micros::ZERO,
+            net: piece.net,
+        })
+    }
+
+    fn as_money(
+        &mut self,
+        entry: &mut Entry,
+        failure: &Failure<'_>,
+        piece: Paid,
+    ) -> Result<GivenBack, SettleFault> {
+        let gross = piece.unit_price.unwrap_or_default().times(piece.units)?;
+        let vat_ppm = failure.product.vat_at(failure.window);
+        let currency = self.account.currency.clone();
+        let (to, net) = match piece.payer {
+            Payer::Payg if !failure.billed => {
+                let month = self.zone.month_of(failure.window).number();
+                let key: AccrualKey = (month, failure.product.id.clone(), vat_ppm);
+                let lowered = self.account.accruals.entry(key).or_default().add(Micros(-gross.0), vat_ppm)?;
+                self.account.funds.unbilled = self.account.funds.unbilled.minus(gross)?;
+                entry.credit(Ledger::Unbilled, &currency, gross.0)?;
+                (To::Unbilled, Micros(-lowered.0))
+            }
+            _ => {
+                self.credit_balance(entry, gross)?;
+                (To::Balance, piece.net)
+            }
+        };
+        entry.debit(failure.held_in(piece.payer), &currency, net.0)?;
+        let net_of_gross = match piece.payer {
+            Payer::Payg => net,
+            Payer::Plan(_) => gross.net_of_vat(vat_ppm),
+        };
+        entry.debit(Ledger::VatPending, &currency, gross.minus(net_of_gross)?.0)?;
+        entry.debit(Ledger::RefundDifference, &currency, net_of_gross.minus(net)?.0)?;
+        if let Payer::Plan(_) = piece.payer {
+            let commodity = &failure.product.commodity;
+            entry.debit(Ledger::QuotaIssued, commodity, piece.units)?;
+            entry.credit(failure.units_held_in(piece.payer), commodity, piece.units)?;
+        }
+        Ok(GivenBack {
+            from: piece.payer,
+            to,
+            units: piece.units,
+            unit_price: piece.unit_price,
+            amount: gross,
+            net,
+        })
+    }
+
+    /// Money for the customer pays what is due first (D60).
+    fn credit_balance(&mut self, entry: &mut Entry, gross: Micros) -> Result<(), SettleFault> {
+        let funds = &mut self.account.funds;
+        let pays_due = funds.due.min(gross).max(Micros::ZERO);
+        funds.due = funds.due.minus(pays_due)?;
+        let paid_in = gross.minus(pays_due)?;
+        funds.balance = funds.balance.plus(paid_in)?;
+        entry.credit(Ledger::Receivable, &self.account.currency, pays_due.0)?;
+        entry.credit(Ledger::Balance, &self.account.currency, paid_in.0)?;
+        Ok(())
+    }
+}
+
+/// Whether units that become money have no price: those that are left when the plans are full.
+fn money_without_price(paid: &[Paid], room: i64) -> bool {
+    let mut before = 0;
+    paid.iter().any(|part| {
+        before += part.units;
+        before > room && part.unit_price.is_none()
+    })
+}
+
+impl Failure<'_> {
+    /// Where the value of the units waits for the receipt, or was earned since.
+    fn held_in(&self, payer: Payer) -> Ledger {
+        let earned = match payer {
+            Payer::Plan(_) => Earned::Plan,
+            Payer::Payg => Earned::Payg,
+        };
+        if self.was_final {
+            Ledger::Income(self.product.income.clone(), earned)
+        } else {
+            Ledger::PendingReceipt
+        }
+    }
+
+    fn units_held_in(&self, payer: Payer) -> Ledger {
+        match payer {
+            Payer::Payg => Ledger::QuotaIssued,
+            Payer::Plan(_) if self.was_final => Ledger::QuotaConsumed,
+            Payer::Plan(_) => Ledger::QuotaPending,
+        }
+    }
+}
+
+impl Paid {
+    /// Takes so many units off, with their share of the value; what stays keeps the rest, so that
+    /// nothing is lost to rounding.
+    fn split_off(&mut self, units: i64) -> Paid {
+        let net = self.net.share_rounded(units, self.units.max(1));
+        self.units -= units;
+        self.net = Micros(self.net.0 - net.0);
+        Paid { units, net, ..*self }
+    }
+}
+
+/// Charged units of one product and payer whose receipts came or can't come any more, less what was
+/// given back.
+#[derive(Clone, Debug)]
+pub struct Lapsed<'a> {
+    pub product: &'a Product,
+    pub earned: Earned,
+    pub units: i64,
+    pub net: Micros,
+}
+
+/// The entry that makes them final: what is left of them is earned (R100, R101).
+pub fn finalise(
+    currency: &std::sync::Arc<str>,
+    lapsed: &[Lapsed<'_>],
+    at: Timestamp,
+    run_no: i64,
+) -> Result<Entry, LedgerFault> {
+    let mut entry = Entry::new(Cause::Final { at, run_no }, at);
+    for item in lapsed {
+        entry.post_final(item.product, currency, item.earned, item.units, item.net)?;
+    }
+    entry.balanced()
+}
+
+#[cfg(test)]
+mod tests;
