@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! bytes --stream--> content --records--> records --fields--> fields --judge--> rows or line faults
-//!                                           source: what each provider calls its columns
+//!                                           source: what each provider calls its columns and means
 //! ```
+//! [`judgements`] goes that way line by line.
 //! A fault of one line rejects that line and reading goes on; only a fault of the whole input
 //! ([`IngestError`]) stops it. Every record is either a row or a [`LineFault`], so that
 //! lines = rows + faults always (I28).
@@ -18,6 +19,7 @@ pub mod times;
 pub mod recipient;
 pub mod country;
 pub mod judge;
+pub mod judgements;
 pub mod messages;
 
 use std::fmt;
