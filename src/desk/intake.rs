@@ -185,7 +185,7 @@ fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, key: &'a [u8;
         source,
         as_of,
         zone: config.zone,
-        source_zone: None,
+        source_zone: config.source_zones.get(&source).copied(),
         dedupe_months: config.dedupe_months,
         max_ahead_minutes: config.max_ahead_minutes,
         recipient_key: key,
