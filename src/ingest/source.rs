@@ -2,6 +2,7 @@
 //! Canonical names are accepted in every source, and win.
 
 mod columns;
+mod status;
 mod submission;
 
 pub use self::submission::Submission;
