@@ -31,6 +31,7 @@ use self::settings::Settings;
 use crate::domain::period::Zone;
 use crate::domain::price::PriceBook;
 use crate::domain::product::Catalog;
+use crate::ingest::source::Source;
 use crate::schedule::Schedule;
 
 /// Everything that is configured, complete and checked.
@@ -46,6 +47,8 @@ pub struct Config {
     pub dedupe_months: u32,
     /// A message may be submitted this many minutes ahead of the clock (D58).
     pub max_ahead_minutes: i64,
+    /// Zones of sources whose times name none, where they are not the source's usual ones.
+    pub source_zones: BTreeMap<Source, Zone>,
     /// How far business time may go forward at once without being told to (D44).
     pub max_jump_hours: i64,
     /// How long a run may go without a sign of life before another takes its place.
@@ -195,6 +198,7 @@ fn assemble(
         zone,
         dedupe_months: settings.dedupe_months,
         max_ahead_minutes: settings.max_ahead_minutes,
+        source_zones: settings.source_zones,
         max_jump_hours: settings.max_jump_hours,
         lease: settings.lease,
         schedules: settings.schedules,

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::{File, Place, Table};
+use super::reader::{Entry, File, Place, Table, closest};
 use super::values::{address, hours, minutes, months, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
+use crate::ingest::source::Source;
 use crate::jobs;
 use crate::schedule::Schedule;
 
@@ -27,6 +28,7 @@ pub struct Settings {
     pub zone: Option<Zone>,
     pub dedupe_months: u32,
     pub max_ahead_minutes: i64,
+    pub source_zones: BTreeMap<Source, Zone>,
     pub max_jump_hours: i64,
     pub lease: Duration,
     /// When each job runs; a job that is off is not in it.
@@ -45,6 +47,7 @@ pub struct Settings {
 pub fn read(file: &File<'_>) -> Settings {
     let tree = file.parse().unwrap_or_default();
     let mut root = Table::root(file, &tree);
+    let mut source_zones = BTreeMap::new();
     let settings = Settings {
         database: root.optional("database", text),
         zone: match root.has("zone") {
@@ -55,10 +58,14 @@ pub fn read(file: &File<'_>) -> Settings {
         prices: named(&mut root, "prices", "prices.toml"),
         dedupe_months: in_section(&mut root, "retention", |table| table.optional("messages", months))
             .unwrap_or(DEFAULT_DEDUPE_MONTHS),
-        max_ahead_minutes: in_section(&mut root, "ingest", |table| table.optional("max_ahead", minutes))
-            .unwrap_or(DEFAULT_MAX_AHEAD_MINUTES),
+        max_ahead_minutes: in_section(&mut root, "ingest", |table| {
+            source_zones = zones_of_sources(table);
+            table.optional("max_ahead", minutes)
+        })
+        .unwrap_or(DEFAULT_MAX_AHEAD_MINUTES),
         max_jump_hours: in_section(&mut root, "clock", |table| table.optional("max_jump", hours))
             .unwrap_or(DEFAULT_MAX_JUMP_HOURS),
+        source_zones,
         lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
             .unwrap_or(DEFAULT_LEASE),
         schedules: schedules(&mut root),
@@ -100,4 +107,34 @@ fn in_section<T>(
     let value = read(&mut section);
     section.finish();
     value
+}
+
+/// The zones of sources whose times name none.
+fn zones_of_sources(ingest: &mut Table<'_>) -> BTreeMap<Source, Zone> {
+    let mut zones = BTreeMap::new();
+    for Entry { key, key_place, value } in ingest.entries("zones") {
+        let source = match Source::parse(key) {
+            Ok(source) if source.time_forms().zoneless.is_some() => source,
+            Ok(_) => {
+                let what = format!("times of `{key}` must name their offset: it has no zone to give");
+                ingest.fault_at(key_place, what);
+                continue;
+            }
+            Err(error) => {
+                let what = match closest(key, &Source::ALL.map(Source::name)) {
+                    Some(near) => format!("`{key}` is not a source: did you mean `{near}`?"),
+                    None => error.to_string(),
+                };
+                ingest.fault_at(key_place, what);
+                continue;
+            }
+        };
+        match zone(value.get_ref()) {
+            Ok(zone) => {
+                zones.insert(source, zone);
+            }
+            Err(what) => ingest.fault_at(value.span().start, format!("`{key}`: {what}")),
+        }
+    }
+    zones
 }

@@ -112,6 +112,15 @@ fn the_small_configuration_has_no_fault() {
 }
 
 #[test]
+fn a_source_may_have_a_zone_of_its_own() {
+    let zones = "[ingest]\nmax_ahead = \"10 minutes\"\nzones = { smpp = \"Europe/Berlin\" }\n[retention]";
+    let config = with("[retention]", zones).unwrap();
+    let zone = |source| config.source_zones.get(&source).map(|zone| zone.name());
+    assert_eq!((zone(Source::Smpp), zone(Source::Aliyun)), (Some("Europe/Berlin"), None));
+    assert_eq!(config.max_ahead_minutes, 10);
+}
+
+#[test]
 fn the_fingerprint_is_of_the_three_texts() {
     let print = |config: Result<Config, ConfigError>| config.unwrap().fingerprint;
     let plain = print(Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES));

@@ -14,8 +14,9 @@ use super::DeskError;
 use crate::config::Config;
 use crate::domain::message::MessageRow;
 use crate::domain::period::Timestamp;
-use crate::ingest::judge::{Judge, Terms};
-use crate::ingest::messages::{Messages, is_final, judge_again};
+use crate::ingest::judge::Terms;
+use crate::ingest::judgements::{is_final, judge_again};
+use crate::ingest::messages::{MessageJudge, Messages};
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
 use crate::ingest::{IngestError, LineFault};
@@ -141,7 +142,7 @@ fn read(
     key: &[u8; 32],
     sender: &mpsc::Sender<Portion>,
 ) -> Result<End, IngestError> {
-    let judge = Judge::new(terms(config, reading.source, reading.as_of, key))?;
+    let judge = MessageJudge::new(terms(config, reading.source, reading.as_of, key))?;
     let unreadable = |source| IngestError::Unreadable { offset: 0, source };
     let (bytes, format): (Box<dyn Read>, _) = match input {
         Input::File(path) => {
@@ -184,7 +185,7 @@ fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, key: &'a [u8;
         source,
         as_of,
         zone: config.zone,
-        source_zone: None,
+        source_zone: config.source_zones.get(&source).copied(),
         dedupe_months: config.dedupe_months,
         max_ahead_minutes: config.max_ahead_minutes,
         recipient_key: key,
@@ -248,7 +249,7 @@ pub async fn retry_batch(
     let fault = |source| DeskError::Ingest { place: format!("batch {batch_no}"), source };
     let key = recipient_key(&mut tx).await?;
     let source = Source::parse(&batch.source).map_err(fault)?;
-    let judge = Judge::new(terms(config, source, as_of, &key)).map_err(fault)?;
+    let judge = MessageJudge::new(terms(config, source, as_of, &key)).map_err(fault)?;
     let mut staging = Staging::begin(&mut tx).await?;
     let (mut taken, mut still_rejected) = (Vec::new(), 0);
     for line in batches::lines(&mut tx, batch_no).await? {

@@ -5,6 +5,7 @@ pub mod period;
 
 pub mod length;
 pub mod message;
+pub mod receipt;
 pub mod product;
 pub mod price;
 pub mod package;

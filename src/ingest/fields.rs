@@ -39,10 +39,16 @@ pub enum Field {
     ReportTime,
     Part,
     Parts,
+    /// A whole SMPP receipt as one text.
+    ReceiptText,
+    /// What kind of event a line is.
+    Event,
+    /// Whether a status is a message's last.
+    IsFinal,
 }
 
 impl Field {
-    const COUNT: usize = Field::Parts as usize + 1;
+    const COUNT: usize = Field::IsFinal as usize + 1;
 
     /// The canonical column name and JSON key.
     pub fn name(self) -> &'static str {
@@ -75,6 +81,9 @@ impl Field {
             Field::ReportTime => "report_time",
             Field::Part => "part",
             Field::Parts => "parts",
+            Field::ReceiptText => "receipt_text",
+            Field::Event => "event",
+            Field::IsFinal => "is_final",
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! bytes --stream--> content --records--> records --fields--> fields --judge--> rows or line faults
-//!                                           source: what each provider calls its columns
+//!                                           source: what each provider calls its columns and means
 //! ```
+//! [`judgements`] goes that way line by line; what is told of a line are [`messages`] or
+//! [`receipts`].
 //! A fault of one line rejects that line and reading goes on; only a fault of the whole input
 //! ([`IngestError`]) stops it. Every record is either a row or a [`LineFault`], so that
 //! lines = rows + faults always (I28).
@@ -18,7 +20,10 @@ pub mod times;
 pub mod recipient;
 pub mod country;
 pub mod judge;
+pub mod judgements;
 pub mod messages;
+pub mod receipts;
+mod receipt_text;
 
 use std::fmt;
 use std::io;

@@ -70,6 +70,11 @@ impl PhoneNumber {
         str::from_utf8(&self.digits[..self.length]).unwrap_or("")
     }
 
+    /// A Chinese number as it is dialled at home, without the calling code: eleven digits.
+    pub fn domestic_digits(&self) -> Option<&str> {
+        self.digits().strip_prefix("86").filter(|home| home.len() == 11 && home.starts_with('1'))
+    }
+
     fn push(&mut self, digit: u8) -> Option<()> {
         *self.digits.get_mut(self.length)? = digit;
         self.length += 1;

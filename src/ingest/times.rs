@@ -12,8 +12,17 @@ pub struct TimeForms {
     pub zoneless: Option<ZonelessIn>,
     /// `Thu, 25 Nov 2021 10:27:00 +0800`.
     pub rfc2822: bool,
+    /// What a time of digits alone is; None where it is none.
+    pub digits: Option<Digits>,
+}
+
+/// What a time of digits alone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digits {
     /// Milliseconds since the epoch, of 13 digits.
-    pub epoch_ms: bool,
+    EpochMillis,
+    /// `2603010905` or `260301090500`: the year without its century, and no zone.
+    Calendar,
 }
 
 /// The zone of times that name none.
@@ -52,13 +61,21 @@ fn other_form(text: &str, forms: TimeForms) -> Option<Timestamp> {
     if forms.rfc2822 && first.is_ascii_alphabetic() {
         return DateTime::parse_from_rfc2822(text).ok().map(at);
     }
-    if forms.epoch_ms && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digits = forms.digits.filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    if digits == Some(Digits::EpochMillis) {
         return text.parse::<i64>().ok()?.checked_mul(1_000).map(Timestamp);
     }
-    let zone = forms.zoneless.filter(|_| text.len() >= "2026-03-01 09:05:00".len())?;
-    let local = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
+    let zone = forms.zoneless?;
+    if let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S %z") {
+        return Some(at(time));
+    }
+    let written: &[&str] = match (digits, text.len()) {
+        (Some(_), 10) => &["%y%m%d%H%M"],
+        (Some(_), 12) => &["%y%m%d%H%M%S"],
+        (None, 19..) => &["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"],
+        _ => return None,
+    };
+    let local = written.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())?;
     let local = without_leap_second(local);
     Some(match zone {
         ZonelessIn::Offset(hours) => Timestamp(local.and_utc().timestamp_micros() - hours * Timestamp::HOUR),
@@ -80,8 +97,10 @@ fn without_leap_second(time: NaiveDateTime) -> NaiveDateTime {
 mod tests {
     use super::*;
 
-    const RFC3339: TimeForms = TimeForms { zoneless: None, rfc2822: false, epoch_ms: false };
-    const ALL: TimeForms = TimeForms { zoneless: Some(ZonelessIn::Offset(8)), rfc2822: true, epoch_ms: true };
+    const RFC3339: TimeForms = TimeForms { zoneless: None, rfc2822: false, digits: None };
+    const ALL: TimeForms =
+        TimeForms { zoneless: Some(ZonelessIn::Offset(8)), rfc2822: true, digits: Some(Digits::EpochMillis) };
+    const COMPACT: TimeForms = TimeForms { digits: Some(Digits::Calendar), ..ALL };
 
     fn utc(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).unwrap()
@@ -97,8 +116,12 @@ mod tests {
             "Thu, 25 Nov 2021 10:27:00 +0800",
             "1637807220000",
             "2021-11-24T21:27:00.000-05:00",
+            "2021-11-25 02:27:00 +0000",
         ] {
             assert_eq!(read_time(text, ALL), Ok(moment), "{text}");
+        }
+        for text in ["2111251027", "211125102700", "2021-11-25 10:27:00"] {
+            assert_eq!(read_time(text, COMPACT), Ok(moment), "{text}");
         }
         let zone = Zone::parse("America/New_York").map(ZonelessIn::Zone);
         let there = TimeForms { zoneless: zone, ..RFC3339 };
@@ -147,6 +170,9 @@ mod tests {
         }
         for text in ["2021-11-25", "99999999999999999999", "Thu, 25 Nov 2021 10:27:00", "2021-11-25 10:27"] {
             assert_eq!(read_time(text, ALL).unwrap_err().reason, "bad_time", "{text}");
+        }
+        for text in ["2113251027", "2111252460", "211125 027", "21112510270", "1637807220000", "9911251027"] {
+            assert_eq!(read_time(text, COMPACT).unwrap_err().reason, "bad_time", "{text}");
         }
     }
 }

@@ -43,6 +43,17 @@ fn faults_of_settings_are_told() {
             "q.toml:3:13: `max_ahead`: `2 days` is not a time up to a day: write such as \"5 minutes\"",
         ),
         (
+            "[retention]",
+            "[ingest.zones]\nsmpp = \"Mars/Base\"\nalyun = \"UTC\"\n\
+             generic = \"UTC\"\nfax = \"UTC\"\naws = 8\n[retention]",
+            "q.toml:3:8: `smpp`: `Mars/Base` is not a time zone: write such as \"Asia/Shanghai\"\n\
+             q.toml:4:1: `alyun` is not a source: did you mean `aliyun`?\n\
+             q.toml:5:1: times of `generic` must name their offset: it has no zone to give\n\
+             q.toml:6:1: `fax` is not a source: use one of generic, aliyun, \
+             aliyun_intl, twilio, vonage, aws, smpp, cmpp, dm_event\n\
+             q.toml:7:7: `aws`: this is a number: write a text in quotes",
+        ),
+        (
             "[retention]\nmessages = \"13 months\"",
             "retention = 13",
             "q.toml:2:13: `retention`: this is a number: write a table, { .. }",

@@ -1,234 +1,343 @@
-use std::io::Write;
-
 use super::*;
-use crate::domain::message::{Country, Disposition};
-use crate::domain::period::Timestamp;
-use crate::ingest::judge::Terms;
-use crate::ingest::judge::tests::{catalog, terms};
-use crate::ingest::source::Source;
+use crate::domain::message::MessageKey;
+use crate::domain::period::Validity;
+use crate::domain::period::{Timestamp, Zone};
+use crate::domain::product::{Astral, ChargeOn};
+use crate::ingest::judgements::judge_again;
+use crate::ingest::recipient::{BareNumber, RecipientKey};
 
-fn with_judge<T>(source: Source, work: impl FnOnce(&Judge<'_>) -> T) -> T {
+fn product(
+    id: &str,
+    channel: &str,
+    region: Option<Region>,
+    length: LengthRule,
+    priced_by: PricedBy,
+) -> Product {
+    Product {
+        id: id.into(),
+        name: id.to_owned(),
+        channel: channel.to_owned(),
+        region,
+        length,
+        astral: Astral::Utf16,
+        charge_on: ChargeOn::Receipt,
+        priced_by,
+        commodity: "X".into(),
+        income: "X".into(),
+        validity: Validity::Months(24),
+        vat: Vec::new(),
+        tier_counts_plan: false,
+        individual_promotional: true,
+        needs_verification: true,
+        needs_activation: false,
+    }
+}
+
+pub fn catalog() -> Catalog {
+    use LengthRule::{Domestic, International, One};
+    let (home, abroad) = (Some(Region::Domestic), Some(Region::International));
+    Catalog {
+        products: vec![
+            product("sms-domestic", "sms", home, Domestic, PricedBy::TemplateType),
+            product("sms-international", "sms", abroad, International, PricedBy::Country),
+            product("direct-mail", "email", None, One, PricedBy::Nothing),
+            product("fax-home", "fax", home, One, PricedBy::Nothing),
+        ],
+    }
+}
+
+pub const AS_OF: &str = "2026-03-31T12:00:00+08:00";
+
+pub fn terms(catalog: &Catalog, source: Source) -> Terms<'_> {
+    Terms {
+        catalog,
+        source,
+        as_of: Timestamp::parse_rfc3339(AS_OF).unwrap(),
+        zone: Zone::parse("Asia/Shanghai").unwrap(),
+        source_zone: None,
+        dedupe_months: 13,
+        max_ahead_minutes: 5,
+        recipient_key: &[7; 32],
+    }
+}
+
+fn judge_json(source: Source, line: &str) -> Result<MessageRow, LineFault> {
     let catalog = catalog();
-    work(&Judge::new(terms(&catalog, source)).unwrap())
+    let judge = MessageJudge::new(terms(&catalog, source)).unwrap();
+    judge_again(None, line, &judge).unwrap()
 }
 
-/// Every verdict of an input, having checked that no line is lost or counted twice.
-fn verdicts(source: Source, content: &[u8]) -> Result<Vec<Result<MessageRow, LineFault>>, IngestError> {
-    with_judge(source, |judge| {
-        let mut messages = Messages::open(content, None, judge)?;
-        let mut verdicts = Vec::new();
-        while let Some(judged) = messages.next_line()? {
-            verdicts.push(judged.verdict);
-            assert_eq!(judged.line, verdicts.len() as u64);
-        }
-        Ok(verdicts)
-    })
+/// A complete domestic line with some fields replaced, added, or (by null) taken away.
+fn line(changes: &str) -> String {
+    let base = r#"{"message_id":"m1","account_id":"a1","channel":"sms","recipient":"13800138000",
+        "submit_time":"2026-03-01T09:00:00+08:00","submit_status":"accepted","sms_size":"1"}"#;
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(base).unwrap();
+    let changes: serde_json::Map<String, serde_json::Value> = serde_json::from_str(changes).expect(changes);
+    fields.extend(changes);
+    serde_json::to_string(&fields).unwrap()
 }
 
-fn rows(source: Source, content: &[u8]) -> Vec<MessageRow> {
-    verdicts(source, content)
-        .unwrap()
-        .into_iter()
-        .map(|verdict| verdict.unwrap_or_else(|f| panic!("{f}")))
-        .collect()
-}
-
-macro_rules! fixture {
-    ($name:literal) => {
-        include_bytes!(concat!("../../../tests/fixtures/messages/", $name)).as_slice()
-    };
-}
-
-/// (country, disposition, reject code, units, the source's own size where it differs)
-fn told(row: &MessageRow) -> (&str, Disposition, Option<&str>, i64, Option<i64>) {
-    (row.country.as_str(), row.disposition, row.reject_code.as_deref(), row.units, row.size_differs)
+fn judged(changes: &str) -> MessageRow {
+    judge_json(Source::Generic, &line(changes)).unwrap_or_else(|fault| panic!("{changes}: {fault}"))
 }
 
 #[test]
-fn the_sample_of_each_source_is_read() {
-    use Disposition::*;
-    let samples: [(Source, &[u8], &[_]); 7] = [
-        (
-            Source::Generic,
-            fixture!("generic.csv"),
-            &[
-                ("CN", Billable, None, 1, None),
-                ("CN", Billable, None, 1, None),
-                ("SG", Billable, None, 2, None),
-                ("CN", Rejected, Some("blacklist"), 0, None),
-                ("", Billable, None, 1, None),
-                ("CN", Inbound, None, 0, None),
-            ],
-        ),
-        (
-            Source::Generic,
-            fixture!("generic.ndjson"),
-            &[("CN", Billable, None, 1, None), ("HK", Billable, None, 1, None)],
-        ),
-        (
-            Source::Aliyun,
-            fixture!("aliyun.csv"),
-            &[
-                ("CN", Billable, None, 1, None),
-                ("CN", Rejected, Some("blacklist"), 1, None),
-                ("CN", Rejected, Some("throttled"), 1, None),
-                ("CN", Billable, None, 1, None),
-            ],
-        ),
-        (
-            Source::AliyunIntl,
-            fixture!("aliyun_intl.ndjson"),
-            &[("SG", Billable, None, 2, None), ("HK", Billable, None, 1, None)],
-        ),
-        (
-            Source::Twilio,
-            fixture!("twilio.csv"),
-            &[
-                ("US", Billable, None, 1, None),
-                ("CA", Rejected, Some("failed"), 1, None),
-                ("US", Inbound, None, 1, None),
-            ],
-        ),
-        (
-            Source::Vonage,
-            fixture!("vonage.ndjson"),
-            &[("GB", Billable, None, 1, None), ("US", Rejected, Some("insufficient_balance"), 1, None)],
-        ),
-        (Source::Aws, fixture!("aws.ndjson"), &[("US", Billable, None, 1, None)]),
+fn a_complete_line_becomes_a_row() {
+    let row =
+        judged(r#"{"template_type":"verification","biz_id":"b1","out_id":7,"sms_size":2,"extra":{"x":[1]}}"#);
+    assert_eq!((row.account_id.as_str(), row.raw_id.as_deref()), ("a1", Some("m1")));
+    assert_eq!(row.key, MessageKey::of("m1"));
+    assert_eq!(
+        (&*row.product, row.template_type, row.country),
+        ("sms-domestic", "verification", Country::CHINA)
+    );
+    assert_eq!((row.disposition, row.units, row.too_long), (Disposition::Billable, 2, false));
+    assert_eq!(row.submit_time, Timestamp::parse_rfc3339("2026-03-01T01:00:00Z").unwrap());
+    assert_eq!((row.biz_id.as_deref(), row.out_id.as_deref()), (Some("b1"), Some("7")));
+    assert_eq!(
+        row.recipient_hash,
+        Some(RecipientKey::new(&[7; 32]).hash("+8613800138000", BareNumber::Chinese))
+    );
+}
+
+#[test]
+fn each_bad_line_is_rejected_with_its_reason() {
+    let long = "x".repeat(129);
+    let long_id = format!(r#"{{"message_id":"{long}"}}"#);
+    for (changes, reason) in [
+        (r#"{"message_id":null}"#, "missing_field"),
+        (r#"{"account_id":""}"#, "missing_field"),
+        (r#"{"channel":null}"#, "missing_field"),
+        (r#"{"submit_time":null}"#, "missing_field"),
+        (r#"{"submit_status":null}"#, "missing_field"),
+        (&long_id, "bad_text"),
+        (r#"{"message_id":"a\u0000b"}"#, "bad_text"),
+        (r#"{"account_id":"a\nb"}"#, "bad_text"),
+        (r#"{"biz_id":"\u001b[2J"}"#, "bad_text"),
+        (r#"{"channel":"pigeon"}"#, "unknown_channel"),
+        (r#"{"channel":"SMS"}"#, "unknown_channel"),
+        (r#"{"direction":"up"}"#, "bad_direction"),
+        (r#"{"region":"moon"}"#, "bad_region"),
+        (r#"{"country":"CHN"}"#, "bad_country"),
+        (r#"{"region":"domestic","country":"HK"}"#, "region_mismatch"),
+        (r#"{"region":"international","country":"CN"}"#, "region_mismatch"),
+        (r#"{"region":"international"}"#, "region_mismatch"),
+        (r#"{"recipient":null}"#, "country_missing"),
+        (r#"{"recipient":"0a5bc9e1"}"#, "country_missing"),
+        (r#"{"recipient":null,"region":"international"}"#, "country_missing"),
+        (r#"{"channel":"fax","recipient":"+4915112345678"}"#, "no_product"),
+        (r#"{"template_type":"spam"}"#, "bad_template_type"),
+        (r#"{"template_type":"0"}"#, "bad_template_type"),
+        (r#"{"submit_time":"2026-03-01 09:00:00"}"#, "bad_time"),
+        (r#"{"submit_time":1772326800000}"#, "bad_time"),
+        (r#"{"submit_time":"0001-01-01T00:00:00Z"}"#, "bad_time"),
+        (r#"{"submit_time":"9999-12-31T23:59:59Z"}"#, "bad_time"),
+        (r#"{"submit_time":"2026-04-02T09:00:00+08:00"}"#, "future"),
+        (r#"{"submit_time":"2025-02-27T09:00:00+08:00"}"#, "too_old"),
+        (r#"{"submit_status":"maybe"}"#, "bad_submit_status"),
+        (r#"{"sms_size":null}"#, "no_size"),
+        (r#"{"content_units":70,"encoding":"UTF-8"}"#, "bad_encoding"),
+        (r#"{"content_units":70,"encoding":"GSM-7"}"#, "encoding_mismatch"),
+        (r#"{"content_units":70,"country":"SG"}"#, "encoding_missing"),
+        (r#"{"content_units":70,"country":"SG","encoding":"DOM"}"#, "encoding_mismatch"),
+    ] {
+        let result = judge_json(Source::Generic, &line(changes));
+        assert_eq!(result.map_err(|fault| fault.reason), Err(reason), "{changes}");
+    }
+}
+
+#[test]
+fn numbers_that_are_no_counts_are_rejected() {
+    let bad = [
+        "0",
+        "-1",
+        "1.5",
+        "1.0",
+        "1e3",
+        "9223372036854775808",
+        "18446744073709551616",
+        "1000001",
+        "+1",
+        " 1",
+        "½",
+        "1,0",
     ];
-    for (source, content, expected) in samples {
-        let rows = rows(source, content);
-        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), expected, "{}", source.name());
-        let nine = Timestamp::parse_rfc3339("2026-03-01T09:00:00+08:00").unwrap();
-        assert!((0..=60_000_000).contains(&(rows[0].submit_time.0 - nine.0)), "{}", source.name());
-    }
-}
-
-#[test]
-fn the_same_message_reads_alike_from_csv_json_and_gzip() {
-    let csv = rows(Source::Generic, fixture!("generic.csv"));
-    let json = rows(Source::Generic, fixture!("generic.ndjson"));
-    // Spelled in upper case there, so its own spelling is kept beside the same key.
-    assert_eq!(MessageRow { raw_id: None, ..json[0].clone() }, csv[0]);
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(fixture!("generic.csv")).unwrap();
-    assert_eq!(rows(Source::Generic, &encoder.finish().unwrap()), csv);
-}
-
-#[test]
-fn ignored_columns_are_named_once() {
-    with_judge(Source::Generic, |judge| {
-        let messages = Messages::open(fixture!("generic.csv"), None, judge).unwrap();
-        assert_eq!(messages.ignored_names().iter().collect::<Vec<_>>(), ["campaign"]);
-    });
-}
-
-const THREE_LINES: &str = "message_id,account_id,channel,country,submit_time,submit_status,sms_size,content\n\
-    m1,a1,sms,CN,2026-03-01T09:00:00+08:00,accepted,12,\n\
-    m2,a1,sms,CN,2026-03-01T09:00:01+08:00,accepted,,\"two\nlines, \"\"quoted\"\"\"\n\
-    m3,a1,sms,CN,2026-03-01T09:00:02+08:00,accepted,123,\n";
-
-#[test]
-fn a_csv_file_cut_anywhere_never_gives_a_wrong_row() {
-    let whole = rows(Source::Generic, THREE_LINES.as_bytes());
-    assert_eq!(whole.iter().map(|row| row.units).collect::<Vec<_>>(), [12, 1, 123]);
-    let header = THREE_LINES.find('\n').unwrap();
-    for cut in 0..=THREE_LINES.len() {
-        match verdicts(Source::Generic, &THREE_LINES.as_bytes()[..cut]) {
-            Err(error) => assert!(cut < header, "cut at {cut}: {error}"),
-            Ok(verdicts) => {
-                let accepted: Vec<MessageRow> = verdicts.iter().flatten().cloned().collect();
-                let complete = THREE_LINES[..cut].matches('\n').count().saturating_sub(1);
-                let expected = [0, 1, 1, 2, 3][complete];
-                assert_eq!(accepted, whole[..expected], "cut at {cut}");
-            }
+    for field in ["sms_size", "content_units"] {
+        for number in bad {
+            let changes = format!(r#"{{"{field}":"{number}"}}"#);
+            let result = judge_json(Source::Generic, &line(&changes));
+            assert_eq!(result.map_err(|fault| fault.reason), Err("bad_units"), "{changes}");
+        }
+        for number in ["0", "-1", "1.5", "1e3", "9223372036854775808", "18446744073709551616"] {
+            let line = format!(r#"{{"{field}":{number},"message_id":"m1"}}"#);
+            let result = judge_json(Source::Generic, &line);
+            assert!(result.is_err(), "{line}");
         }
     }
+    assert_eq!(judged(r#"{"sms_size":1000000}"#).units, 1_000_000);
 }
 
 #[test]
-fn an_ndjson_file_cut_anywhere_never_gives_a_wrong_row() {
-    let line = |id: u8| {
-        format!(
-            r#"{{"message_id":"m{id}","account_id":"a1","channel":"sms","country":"CN","submit_time":"2026-03-01T09:00:00Z","submit_status":"accepted","sms_size":12}}"#
-        )
+fn times_are_bounded_to_the_microsecond() {
+    let of = |time: &str| {
+        judge_json(Source::Generic, &line(&format!(r#"{{"submit_time":"{time}"}}"#))).map_err(|f| f.reason)
     };
-    let content = format!("{}\n{}\n{}\n", line(1), line(2), line(3));
-    let whole = rows(Source::Generic, content.as_bytes());
-    for cut in 1..=content.len() {
-        let verdicts = verdicts(Source::Generic, &content.as_bytes()[..cut]).unwrap();
-        let accepted: Vec<MessageRow> = verdicts.iter().flatten().cloned().collect();
-        assert_eq!(accepted, whole[..(cut + 1) / (line(1).len() + 1)], "cut at {cut}");
-        assert_eq!(
-            verdicts.len() - accepted.len(),
-            usize::from(cut % (line(1).len() + 1) < line(1).len()).min(cut % (line(1).len() + 1))
-        );
+    assert!(of("2026-03-31T12:05:00+08:00").is_ok());
+    assert_eq!(of("2026-03-31T12:05:00.000001+08:00"), Err("future"));
+    // Thirteen months before 31 March 2026 12:00 is the last day of February 2025.
+    assert!(of("2025-02-28T12:00:00+08:00").is_ok());
+    assert_eq!(of("2025-02-28T11:59:59.999999+08:00"), Err("too_old"));
+}
+
+#[test]
+fn the_destination_decides_product_and_country() {
+    for (changes, product, country) in [
+        (r#"{}"#, "sms-domestic", "CN"),
+        (r#"{"recipient":"+85261234567"}"#, "sms-international", "HK"),
+        (r#"{"recipient":"+85366123456"}"#, "sms-international", "MO"),
+        (r#"{"recipient":"+886912345678"}"#, "sms-international", "TW"),
+        (r#"{"recipient":"+80012345678"}"#, "sms-international", "ZZ"),
+        (r#"{"recipient":null,"country":"sg"}"#, "sms-international", "SG"),
+        (r#"{"recipient":null,"region":"domestic"}"#, "sms-domestic", "CN"),
+        (r#"{"recipient":"+85261234567","country":"CN"}"#, "sms-domestic", "CN"),
+        (r#"{"channel":"email","recipient":"a@b.c","sms_size":null}"#, "direct-mail", ""),
+        (r#"{"channel":"email","recipient":null,"country":"SG"}"#, "direct-mail", ""),
+    ] {
+        let row = judged(changes);
+        assert_eq!((&*row.product, row.country.as_str()), (product, country), "{changes}");
     }
 }
 
 #[test]
-fn a_bad_line_rejects_itself_only() {
-    let good = "m1,a1,sms,CN,2026-03-01T09:00:00Z,accepted,1,x\n";
-    let header = THREE_LINES.split_inclusive('\n').next().unwrap();
-    for bad in
-        ["\"", ",,,", "m,a,sms,CN,2026-03-01T09:00:00Z,accepted,1,\u{0}", "m,a,sms,CN,x,accepted,1,x", "=1"]
-    {
-        let content = format!("{header}{good}{bad}\n{good}");
-        let verdicts = verdicts(Source::Generic, content.as_bytes()).unwrap();
-        assert_eq!(verdicts.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true], "{bad}");
-    }
-}
-
-/// Xorshift: the same bytes for the same seed.
-fn random(seed: &mut u64) -> u64 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    *seed
-}
-
-#[test]
-fn arbitrary_bytes_never_panic_and_every_line_is_accounted_for() {
-    let samples = [
-        (Source::Generic, fixture!("generic.csv")),
-        (Source::Generic, fixture!("generic.ndjson")),
-        (Source::Aliyun, fixture!("aliyun.csv")),
-        (Source::Twilio, fixture!("twilio.csv")),
-        (Source::Vonage, fixture!("vonage.ndjson")),
-    ];
-    let mut seed = 0x2026_0301;
-    for round in 0..2_000 {
-        let (source, sample) = samples[round % samples.len()];
-        let mut content = sample.to_vec();
-        for _ in 0..=random(&mut seed) % 12 {
-            let at = random(&mut seed) as usize % content.len();
-            match random(&mut seed) % 4 {
-                0 => content[at] = random(&mut seed) as u8,
-                1 => content[at] = b"\",\n\r\0{}[]:\\"[random(&mut seed) as usize % 11],
-                2 => drop(content.remove(at)),
-                _ => content.insert(at, b"\"\n,"[random(&mut seed) as usize % 3]),
-            }
-        }
-        let _ = verdicts(source, &content);
-        let noise: Vec<u8> = (0..random(&mut seed) % 300).map(|_| random(&mut seed) as u8).collect();
-        let _ = verdicts(source, &noise);
-    }
-}
-
-#[test]
-fn a_quarantined_line_is_judged_again_by_its_header() {
-    let header = THREE_LINES.lines().next();
-    let raw = "m1,a1,sms,CN,2026-03-31T13:00:00+08:00,accepted,1,";
-    let again = |as_of: &str| {
-        let catalog = catalog();
-        let as_of = Timestamp::parse_rfc3339(as_of).unwrap();
-        let terms = Terms { as_of, ..terms(&catalog, Source::Generic) };
-        judge_again(header, raw, &Judge::new(terms).unwrap())
-            .unwrap()
-            .map(|row| row.country)
-            .map_err(|f| f.reason)
+fn the_size_is_ours_where_it_can_be_measured() {
+    let text = |count: usize| "码".repeat(count);
+    let size = |changes: &str| {
+        let row = judged(changes);
+        (row.units, row.size_differs, row.too_long)
     };
-    assert_eq!(again("2026-03-31T12:00:00+08:00"), Err("future"));
-    assert_eq!(again("2026-03-31T12:55:00+08:00"), Ok(Country::CHINA));
-    assert!(is_final("incomplete_line") && !is_final("future"));
+    assert_eq!(size(&format!(r#"{{"content":"{}"}}"#, text(71))), (2, Some(1), false));
+    assert_eq!(size(&format!(r#"{{"content":"{}","sms_size":null}}"#, text(70))), (1, None, false));
+    assert_eq!(size(&format!(r#"{{"content":"{}","sign_name":"店"}}"#, text(68))), (2, Some(1), false));
+    assert_eq!(size(r#"{"content_units":160,"sms_size":3}"#), (3, None, false));
+    assert_eq!(size(r#"{"content_units":160,"encoding":"UCS-2","sms_size":2}"#), (3, Some(2), false));
+    assert_eq!(size(r#"{"content_units":160,"encoding":"GSM-7","country":"SG"}"#), (1, None, false));
+    assert_eq!(size(r#"{"content_units":161,"encoding":"GSM-7","country":"SG"}"#), (2, Some(1), false));
+    assert_eq!(size(r#"{"sms_size":5}"#), (5, None, false));
+    assert_eq!(size(r#"{"channel":"email","sms_size":null}"#), (1, None, false));
+    assert_eq!(size(r#"{"channel":"email","sms_size":3}"#), (1, Some(3), false));
+}
+
+#[test]
+fn more_than_500_characters_wait_unless_they_are_free() {
+    let content =
+        |count: usize, more: &str| judged(&format!(r#"{{"content":"{}"{more}}}"#, "码".repeat(count)));
+    assert!(!content(500, "").too_long);
+    assert!(content(501, "").too_long);
+    assert!(content(497, r#","sign_name":"店铺""#).too_long);
+    assert!(!content(501, r#","submit_status":"rejected""#).too_long);
+    assert!(!content(501, r#","direction":"mo""#).too_long);
+    assert!(!content(501, r#","channel":"email""#).too_long);
+    let units = |changes: &str| judged(changes).too_long;
+    assert!(!units(r#"{"content_units":500}"#) && units(r#"{"content_units":501}"#));
+    assert!(!units(r#"{"content_units":1000,"encoding":"GSM-7","country":"SG"}"#));
+    assert!(units(r#"{"content_units":1001,"encoding":"GSM-7","country":"SG"}"#));
+}
+
+#[test]
+fn rejected_and_inbound_messages_need_no_size() {
+    let row = judged(r#"{"submit_status":"rejected","reject_code":"blacklist","sms_size":null}"#);
+    assert_eq!(
+        (row.disposition, row.units, row.reject_code.as_deref()),
+        (Disposition::Rejected, 0, Some("blacklist"))
+    );
+    let row = judged(r#"{"submit_status":"rejected","sms_size":0}"#);
+    assert_eq!((row.units, row.reject_code), (0, None));
+    let row = judged(r#"{"direction":"mo","sms_size":null,"submit_status":null}"#);
+    assert_eq!((row.disposition, row.units), (Disposition::Inbound, 0));
+    let long = format!(r#"{{"submit_status":"rejected","reject_code":"{}"}}"#, "x".repeat(65));
+    assert_eq!(judge_json(Source::Generic, &line(&long)).unwrap_err().reason, "bad_text");
+}
+
+#[test]
+fn what_is_free_needs_no_destination() {
+    for changes in [
+        r#"{"direction":"mo","country":null,"recipient":"10690001"}"#,
+        r#"{"submit_status":"rejected","country":null,"recipient":null}"#,
+    ] {
+        let row = judged(changes);
+        assert_eq!((&*row.product, row.country), ("sms-domestic", Country::NONE), "{changes}");
+    }
+    let accepted = judge_json(Source::Generic, &line(r#"{"country":null,"recipient":null}"#));
+    assert_eq!(accepted.unwrap_err().reason, "country_missing");
+}
+
+#[test]
+fn hostile_ids_are_kept_as_they_are() {
+    for id in ["'; drop table messages;--", "=1+1", "../../etc/passwd", "{{7*7}}", "码"] {
+        let changes = serde_json::json!({ "message_id": id, "account_id": id }).to_string();
+        let row = judged(&changes);
+        assert_eq!((row.raw_id.as_deref(), row.account_id.as_str()), (Some(id), id));
+    }
+}
+
+#[test]
+fn an_aliyun_row_without_id_is_known_by_request_and_number_but_does_not_keep_the_number() {
+    let row = judge_json(
+        Source::Aliyun,
+        r#"{"account_id":"a1","BizId":"b7","PhoneNum":"13800138042","SendStatus":3,"ErrCode":"DELIVERED",
+            "TemplateType":2,"Content":"【店】hi","SendDate":"2026-03-01 09:00:00","OutId":"o1"}"#,
+    )
+    .unwrap();
+    assert_eq!(row.key, MessageKey::of("b7/13800138042"));
+    assert_eq!(row.raw_id.as_deref(), Some("b7/…042"));
+    assert_eq!((row.template_type, row.units), ("promotional", 1));
+    assert_eq!(row.submit_time, Timestamp::parse_rfc3339("2026-03-01T01:00:00Z").unwrap());
+    assert!(!format!("{row:?}").contains("13800138042"));
+}
+
+#[test]
+fn a_zone_for_a_source_moves_only_times_without_one() {
+    let catalog = catalog();
+    let judge = |source| {
+        let source_zone = Zone::parse("UTC");
+        MessageJudge::new(Terms { source_zone, ..terms(&catalog, source) }).unwrap()
+    };
+    let row = r#"{"account_id":"a1","BizId":"b","PhoneNum":"13800138042","Content":"x",
+        "SendDate":"2026-03-01 09:00:00"}"#;
+    let time = judge_again(None, row, &judge(Source::Aliyun)).unwrap().unwrap().submit_time;
+    assert_eq!(time, Timestamp::parse_rfc3339("2026-03-01T09:00:00Z").unwrap());
+    let bare = line(r#"{"submit_time":"2026-03-01 09:00:00"}"#);
+    assert!(judge_again(None, &bare, &judge(Source::Generic)).unwrap().is_err());
+}
+
+#[test]
+fn a_judge_of_receipts_is_refused() {
+    let catalog = catalog();
+    assert!(matches!(
+        MessageJudge::new(terms(&catalog, Source::Smpp)),
+        Err(IngestError::ReceiptsOnly { .. })
+    ));
+}
+
+#[test]
+fn a_header_without_a_needed_column_says_what_to_add() {
+    let catalog = catalog();
+    let check = |source: Source, header: &str| {
+        let judge = MessageJudge::new(terms(&catalog, source)).unwrap();
+        let lines = Lines::with_header(Some(header), &judge.names()).unwrap();
+        judge.check_header(&lines).map_err(|error| error.to_string())
+    };
+    assert_eq!(check(Source::Generic, "message_id,account_id,channel,submit_time,submit_status"), Ok(()));
+    assert_eq!(check(Source::Aliyun, "account_id,BizId,PhoneNum,SendDate"), Ok(()));
+    assert_eq!(check(Source::Twilio, "sid,account_sid,to,date_created"), Ok(()));
+    for (source, header, missing) in [
+        (Source::Generic, "message_id,account_id,channel,submit_time", "`submit_status`"),
+        (Source::Generic, "account_id,channel,submit_time,submit_status", "`message_id`"),
+        (Source::Aliyun, "BizId,PhoneNum,SendDate", "`account_id`: source aliyun has none of its own"),
+        (Source::Aliyun, "account_id,BizId,SendDate", "`message_id`"),
+        (Source::Aws, "messageId,account_id", "aws brings it as eventTimestamp"),
+    ] {
+        let error = check(source, header).unwrap_err();
+        assert!(error.contains(missing), "{error}");
+    }
 }
