@@ -39,7 +39,7 @@ pub struct Usage {
 }
 
 /// Where a message came in: its batch and line. Of an account's messages the earlier is the lower.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub batch_no: i64,
     pub line: i64,

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::account::{Account, AccrualKey};
-use super::charge::Payer;
+use super::charge::{Charge, Payer, Place};
 use super::ledger::{Cause, Earned, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::{Timestamp, Zone};
@@ -40,6 +40,31 @@ pub struct Paid {
     pub unit_price: Option<Micros>,
     /// What they are worth in the books, without VAT.
     pub net: Micros,
+}
+
+/// Who paid for the charged units of a message, from the charges of its class, window and run.
+pub fn paid_units(charges: &[Charge], place: Place, units: i64) -> Vec<Paid> {
+    let paid = charges.iter().map(|charge| (charge, charge.units_of(place, units)));
+    paid.filter(|(_, units)| *units > 0)
+        .map(|(charge, units)| Paid {
+            payer: charge.payer,
+            units,
+            unit_price: charge.unit_price,
+            net: charge.net.share_rounded(units, charge.units.max(1)),
+        })
+        .collect()
+}
+
+/// The unit in this place, from 0, of a message's charged units: a part that failed alone (D77).
+pub fn one_unit(paid: &[Paid], place: i64) -> Option<Paid> {
+    let mut before = 0;
+    for part in paid {
+        if place < before + part.units {
+            return Some(Paid { net: part.net.share_rounded(1, part.units), units: 1, ..*part });
+        }
+        before += part.units;
+    }
+    None
 }
 
 /// Where units, or the money for them, went.
@@ -146,11 +171,11 @@ impl Settler<'_> {
                         if *room == 0 {
                             takers.remove(0);
                         }
-                        self.to_plan(&mut entry, failure, piece, plan)?
+                        self.give_to_plan(&mut entry, failure, piece, plan)?
                     }
                     None => {
                         let piece = rest.split_off(rest.units);
-                        self.as_money(&mut entry, failure, piece)?
+                        self.give_as_money(&mut entry, failure, piece)?
                     }
                 };
                 given.push(back);
@@ -173,7 +198,7 @@ impl Settler<'_> {
         takes.map(|(index, plan)| (index, plan.room())).collect()
     }
 
-    fn to_plan(
+    fn give_to_plan(
         &mut self,
         entry: &mut Entry,
         failure: &Failure<'_>,
@@ -198,7 +223,7 @@ impl Settler<'_> {
         })
     }
 
-    fn as_money(
+    fn give_as_money(
         &mut self,
         entry: &mut Entry,
         failure: &Failure<'_>,

@@ -4,6 +4,7 @@
 //! mended, streams them out, rates them account by account, and writes charges, ledger, plans,
 //! balances and suspense. All of it is one transaction: a run is done whole or not at all.
 
+mod known;
 mod order;
 
 use std::collections::BTreeMap;
@@ -12,13 +13,15 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::known::KnownFailures;
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
 use super::{JobError, Parked, Report, Run};
 use crate::domain::account::{Account, Status};
 use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage, charge_account, is_late};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
-use crate::store::charging::{self, Effects, Streamed};
+use crate::store::charging::{self, Effects, Plans, Streamed};
+use crate::store::failures::Answers;
 use crate::store::runs;
 
 /// Accounts that are loaded together.
@@ -32,12 +35,13 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let expected = charging::expected_messages(run.tx, run.run_no).await?;
     run.progress.begin("charging", Some(expected as u64));
 
+    let known = KnownFailures::load(run.tx, run.run_no, &run.config.catalog).await?;
     let mut names = Names::default();
     let mut order = UsageOrder::new(expected as usize, IN_MEMORY);
     let mut spilled = Ok(());
     charging::for_each_message(run.tx, &batches, |message| {
-        if spilled.is_ok() {
-            spilled = order.push(names.waiting(&message));
+        if let (Ok(()), Some(rest)) = (&spilled, known.rest_of(names.waiting(&message))) {
+            spilled = order.push(rest);
         }
         Ok(())
     })
@@ -49,6 +53,8 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let classes = names.classes(&run);
     let mut charging = Charging {
         effects: Effects::new(run.tx, run.run_no),
+        answers: Answers::new(run.tx, run.run_no),
+        known: &known,
         names: &names,
         classes: &classes,
         charged_up_to,
@@ -62,6 +68,9 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     while let Some(portion) = portions.next().map_err(on_disk)? {
         charging.charge_portion(&portion).await?;
     }
+    charging.leave_out_failed();
+    charging.effects.flush(charging.run.tx).await?;
+    charging.answers.flush(charging.run.tx).await?;
     charging.run.progress.end();
     Ok(charging.report(batches.iter().map(|(first, last)| last - first + 1).sum()))
 }
@@ -139,11 +148,14 @@ struct Totals {
     suspended: i64,
     released: i64,
     late: i64,
+    failed_before: i64,
 }
 
 struct Charging<'a> {
     run: Run<'a>,
     effects: Effects,
+    answers: Answers,
+    known: &'a KnownFailures,
     names: &'a Names,
     classes: &'a [Class<'a>],
     charged_up_to: Option<Timestamp>,
@@ -177,7 +189,7 @@ impl Charging<'_> {
         let ids: Vec<&str> = numbers.map(|number| &*names.accounts[number]).collect();
         let earliest = together.iter().filter_map(|messages| messages.first()).map(|m| m.submit_time).min();
         let from_month = self.run.config.zone.month_of(earliest.unwrap_or_default()).number();
-        let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month).await?;
+        let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month, Plans::WithUnits).await?;
         for messages in together {
             let Some(first) = messages.first() else { continue };
             let id = names.accounts[first.account as usize].clone();
@@ -213,7 +225,7 @@ impl Charging<'_> {
                 if before.status == Status::Active && account.status == Status::Suspended {
                     self.suspended_now.insert(number);
                 }
-                self.effects.account(&before, &account, last_entry, &charged, self.classes);
+                self.effects.charged(&before, &account, last_entry, &charged, self.classes);
                 self.take(&id, messages, &charged);
             }
             Ok(Err(fault)) => self.park(&id, messages, fault.to_string()),
@@ -251,10 +263,24 @@ impl Charging<'_> {
                 None if message.suspended => {
                     self.totals.released += 1;
                     self.effects.resettle(id, message.key, None);
+                    self.known.charged(message, &mut self.answers);
                 }
-                None => self.totals.late += i64::from(is_late(message.submit_time, self.charged_up_to)),
+                None => {
+                    self.known.charged(message, &mut self.answers);
+                    self.totals.late += i64::from(is_late(message.submit_time, self.charged_up_to));
+                }
             }
         }
+    }
+
+    /// Messages that failed before they were charged: free, and out of suspense.
+    fn leave_out_failed(&mut self) {
+        for message in self.known.free(&mut self.answers) {
+            self.totals.released += 1;
+            let key = (message.key.hi, message.key.lo);
+            self.effects.resettle(&message.account_id, key, None);
+        }
+        self.totals.failed_before = self.answers.not_charged_count();
     }
 
     fn park(&mut self, id: &Arc<str>, messages: &[Waiting], fault: String) {
@@ -290,9 +316,10 @@ impl Charging<'_> {
                 ("late", totals.late),
                 ("suspended", totals.suspended),
                 ("released", totals.released),
+                ("failed_before", totals.failed_before),
                 ("parked", self.parked.len() as i64),
             ],
-            worked: batches > 0 || totals.messages > 0,
+            worked: batches > 0 || totals.messages > 0 || totals.failed_before > 0,
             left_waiting: totals.suspended > 0 || !self.parked.is_empty(),
             parked: parked
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
@@ -306,8 +333,8 @@ impl Charging<'_> {
         let words = [&**product, &**template_type, &**country];
         let class = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         match price {
-            Some(price) => format!("{id}  {class}  {units} units at {} = {amount}", Micros(*price)),
-            None => format!("{id}  {class}  {units} units from plan {id}-p{plan_no}"),
+            Some(price) => format!("charge {id}  {class}  {units} units at {} = {amount}", Micros(*price)),
+            None => format!("charge {id}  {class}  {units} units from plan {id}-p{plan_no}"),
         }
     }
 }

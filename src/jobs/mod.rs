@@ -4,6 +4,7 @@
 //! after a crash. A new job is its own file and one row of [`ALL`].
 
 pub mod aggregate_charges;
+pub mod settle_receipts;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,8 @@ pub struct Run<'a> {
     pub run_no: i64,
     /// Business time: what "now" means to the rules.
     pub as_of: Timestamp,
+    /// Why the time is in doubt, so that nothing may be done that can't be undone (D44).
+    pub doubt: Option<String>,
     /// Collect the exact effects for the report; the runner rolls them back.
     pub dry_run: bool,
     pub progress: &'a dyn Progress,
@@ -96,13 +99,23 @@ pub enum Work {
 pub type JobFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, JobError>> + Send + 'a>>;
 
 /// Every job there is.
-pub const ALL: &[Job] = &[Job {
-    name: "aggregate-charges",
-    about: "charges new messages: plan units first, then pay-as-you-go",
-    schedule: "*/5 * * * *",
-    irreversible: false,
-    work: Work::Books(|run| Box::pin(aggregate_charges::run(run))),
-}];
+pub const ALL: &[Job] = &[
+    Job {
+        name: "aggregate-charges",
+        about: "charges new messages: plan units first, then pay-as-you-go",
+        schedule: "*/5 * * * *",
+        irreversible: false,
+        work: Work::Books(|run| Box::pin(aggregate_charges::run(run))),
+    },
+    Job {
+        name: "settle-receipts",
+        about: "gives back what failed within 72 hours, and makes final what did not",
+        schedule: "*/5 * * * *",
+        // It gives back at any time, and makes nothing final while the time is in doubt.
+        irreversible: false,
+        work: Work::Books(|run| Box::pin(settle_receipts::run(run))),
+    },
+];
 
 pub fn find(name: &str) -> Option<&'static Job> {
     ALL.iter().find(|job| job.name == name)

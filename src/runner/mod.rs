@@ -216,9 +216,11 @@ impl Attempt<'_> {
 
     /// Why a job that can't be undone is not run now.
     fn refusal(&self, time: BusinessTime) -> Option<String> {
-        if !self.job.irreversible {
-            return None;
-        }
+        if self.job.irreversible { self.doubt(time) } else { None }
+    }
+
+    /// Why the time is in doubt, where it is.
+    fn doubt(&self, time: BusinessTime) -> Option<String> {
         if time.clocks_apart.abs() > CLOCKS_APART {
             let seconds = time.clocks_apart.abs() / 1_000_000;
             return Some(format!(
@@ -244,7 +246,7 @@ impl Attempt<'_> {
             Work::Books(work) => {
                 let mut tx = self.db.write().await?;
                 leases::name_session(&mut tx, &begun.lease).await?;
-                let report = work(self.run(&mut tx, begun.run_no, as_of)).await?;
+                let report = work(self.run(&mut tx, begun.run_no, begun.time)).await?;
                 (tx, report)
             }
             Work::Steps(work) => {
@@ -309,7 +311,7 @@ impl Attempt<'_> {
         let run_no = runs::begin(&mut tx, &new).await?;
         let report = match self.job.work {
             Work::Books(work) => {
-                let report = work(self.run(&mut tx, run_no, time.as_of)).await?;
+                let report = work(self.run(&mut tx, run_no, time)).await?;
                 tx.rollback().await?;
                 report
             }
@@ -352,9 +354,16 @@ impl Attempt<'_> {
         }
     }
 
-    fn run<'r>(&'r self, tx: &'r mut Tx, run_no: i64, as_of: Timestamp) -> Run<'r> {
-        let dry_run = self.options.dry_run;
-        Run { tx, config: self.config, run_no, as_of, dry_run, progress: self.progress }
+    fn run<'r>(&'r self, tx: &'r mut Tx, run_no: i64, time: BusinessTime) -> Run<'r> {
+        Run {
+            tx,
+            config: self.config,
+            run_no,
+            as_of: time.as_of,
+            doubt: self.doubt(time),
+            dry_run: self.options.dry_run,
+            progress: self.progress,
+        }
     }
 
     fn finished(&self, run_no: i64, as_of: Timestamp, report: Report) -> Finished {

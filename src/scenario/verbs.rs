@@ -314,7 +314,7 @@ impl Stage {
                 let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
             }
         }
-        finished.effects.iter().for_each(|effect| said.push_str(&format!("would charge {effect}\n")));
+        finished.effects.iter().for_each(|effect| said.push_str(&format!("would {effect}\n")));
         if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {
             said.push_str("nothing to do\n");
         }

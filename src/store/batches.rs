@@ -10,6 +10,10 @@ use super::error::StoreError;
 use crate::domain::message::{Disposition, MessageRow};
 use crate::domain::period::Timestamp;
 
+/// Kinds of batches.
+pub const MESSAGES: &str = "messages";
+pub const RECEIPTS: &str = "receipts";
+
 /// Where a batch came from.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -26,6 +30,8 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchRow {
     pub batch_no: i64,
+    /// `messages` or `receipts`.
+    pub kind: String,
     pub source: String,
     pub name: String,
     pub format: String,
@@ -66,6 +72,8 @@ pub struct LineRow {
 const STAGED: &str = "line, account_id, id_hi, id_lo, product, template_type, country, disposition, reject_code, \
     units, submit_time, raw_id, biz_id, out_id, recipient_hash, source_units";
 const STAGED_LINES: &str = "line, reason, detail, raw";
+const INTEGERS: &[&str] =
+    &["line", "id_hi", "id_lo", "units", "submit_time", "recipient_hash", "source_units"];
 
 /// A batch on its way in.
 pub struct Staging {
@@ -80,19 +88,8 @@ pub struct Staging {
 impl Staging {
     pub async fn begin(tx: &mut Tx) -> Result<Staging, StoreError> {
         let dialect = tx.dialect();
-        let (int, text, end) = match dialect {
-            Dialect::Sqlite => ("integer", "text", ""),
-            Dialect::Postgres => ("bigint", "text collate \"C\"", " on commit drop"),
-        };
-        let typed = |columns: &str| -> String {
-            let integer =
-                ["line", "id_hi", "id_lo", "units", "submit_time", "recipient_hash", "source_units"];
-            let column = |name: &str| format!("{name} {}", if integer.contains(&name) { int } else { text });
-            columns.split(", ").map(|name| column(name.trim())).collect::<Vec<_>>().join(", ")
-        };
-        tx.execute(format!("create temporary table staged ({}){end}", typed(STAGED)), vec![]).await?;
-        tx.execute(format!("create temporary table staged_lines ({}){end}", typed(STAGED_LINES)), vec![])
-            .await?;
+        create_temporary(tx, "staged", STAGED, INTEGERS).await?;
+        create_temporary(tx, "staged_lines", STAGED_LINES, INTEGERS).await?;
         Ok(Staging {
             rows: Bulk::new(dialect, "staged", STAGED),
             faults: Bulk::new(dialect, "staged_lines", STAGED_LINES),
@@ -162,35 +159,24 @@ impl Staging {
         // batch numbers follow the order of commit. On SQLite it is the first look at the books, so
         // that it takes the write lock only now.
         super::runs::take_turn(tx, "ingest").await?;
-        let sql = "insert into batches (kind, source, name, format, header, content_hash, lines, accepted, \
-                   duplicates, conflicts, rejected, ignored_keys, first_submit, last_submit, ingested_at) \
-                   values ('messages', $1, $2, $3, $4, $5, $6, $7, 0, 0, $8, $9, $10, $11, $12) \
-                   on conflict (kind, source, content_hash) do nothing returning batch_no";
-        let values = values![
-            &origin.source,
-            &origin.name,
-            &origin.format,
-            origin.header.clone(),
+        let new = NewBatch {
+            kind: MESSAGES,
+            origin,
             content_hash,
-            self.staged + self.rejected,
-            self.staged,
-            self.rejected,
             ignored_keys,
-            self.first_submit.map(|t| t.0),
-            self.last_submit.map(|t| t.0),
-            now.0,
-        ];
-        let Some(row) = tx.row(sql, values).await? else {
-            let known = by_content(tx, &origin.source, content_hash).await?;
-            let gone = || StoreError::Corrupt("a batch with this content came and went".into());
-            return known.map(Ingested::Already).ok_or_else(gone);
+            lines: self.staged + self.rejected,
+            accepted: self.staged,
+            rejected: self.rejected,
+            first_submit: self.first_submit,
+            last_submit: self.last_submit,
+            now,
         };
-        let batch_no = row.int(0)?;
+        let batch_no = match new.insert(tx).await? {
+            Ok(batch_no) => batch_no,
+            Err(known) => return Ok(Ingested::Already(known)),
+        };
         self.merge(tx, batch_no).await?;
-        if tx.dialect() == Dialect::Sqlite {
-            tx.execute("drop table staged", vec![]).await?;
-            tx.execute("drop table staged_lines", vec![]).await?;
-        }
+        drop_temporary(tx, &["staged", "staged_lines"]).await?;
         let taken = find(tx, batch_no).await?;
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
     }
@@ -213,6 +199,51 @@ impl Staging {
     }
 }
 
+/// A batch that is about to be taken.
+pub(super) struct NewBatch<'a> {
+    pub kind: &'static str,
+    pub origin: &'a Origin,
+    pub content_hash: &'a str,
+    pub ignored_keys: &'a str,
+    pub lines: i64,
+    pub accepted: i64,
+    pub rejected: i64,
+    pub first_submit: Option<Timestamp>,
+    pub last_submit: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+impl NewBatch<'_> {
+    /// Gives the batch its number, or the batch that brought the same content before.
+    pub async fn insert(&self, tx: &mut Tx) -> Result<Result<i64, BatchRow>, StoreError> {
+        let sql = "insert into batches (kind, source, name, format, header, content_hash, lines, accepted, \
+                   duplicates, conflicts, rejected, ignored_keys, first_submit, last_submit, ingested_at) \
+                   values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11, $12, $13) \
+                   on conflict (kind, source, content_hash) do nothing returning batch_no";
+        let origin = self.origin;
+        let values = values![
+            self.kind,
+            &origin.source,
+            &origin.name,
+            &origin.format,
+            origin.header.clone(),
+            self.content_hash,
+            self.lines,
+            self.accepted,
+            self.rejected,
+            self.ignored_keys,
+            self.first_submit.map(|t| t.0),
+            self.last_submit.map(|t| t.0),
+            self.now.0,
+        ];
+        if let Some(row) = tx.row(sql, values).await? {
+            return Ok(Ok(row.int(0)?));
+        }
+        let known = by_content(tx, self.kind, &origin.source, self.content_hash).await?;
+        known.map(Err).ok_or_else(|| StoreError::Corrupt("a batch with this content came and went".into()))
+    }
+}
+
 /// Brings the index of batches up to date, else every search for a batch would read all that came
 /// since the last vacuum. Only the owner may; for others the server does it in the background.
 const SUMMARIZE: &str = "select case when pg_has_role(relowner, 'usage') \
@@ -221,18 +252,61 @@ const SUMMARIZE: &str = "select case when pg_has_role(relowner, 'usage') \
 /// Pages of the temporary table that are inserted together on PostgreSQL: some 60,000 lines.
 const PAGES_TOGETHER: i64 = 1_000;
 
+/// Creates a temporary table of integers and texts; it is gone with the transaction.
+pub(super) async fn create_temporary(
+    tx: &mut Tx,
+    table: &str,
+    columns: &str,
+    integers: &[&str],
+) -> Result<(), StoreError> {
+    let (int, text, end) = match tx.dialect() {
+        Dialect::Sqlite => ("integer", "text", ""),
+        Dialect::Postgres => ("bigint", "text collate \"C\"", " on commit drop"),
+    };
+    let column = |name: &str| format!("{name} {}", if integers.contains(&name) { int } else { text });
+    let columns: Vec<String> = columns.split(", ").map(|name| column(name.trim())).collect();
+    let sql = format!("create temporary table {table} ({}){end}", columns.join(", "));
+    tx.execute(sql, vec![]).await.map(|_| ())
+}
+
+/// SQLite keeps temporary tables until the connection closes.
+pub(super) async fn drop_temporary(tx: &mut Tx, tables: &[&str]) -> Result<(), StoreError> {
+    if tx.dialect() == Dialect::Sqlite {
+        for table in tables {
+            tx.execute(format!("drop table {table}"), vec![]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Inserts what was staged, but for messages that are known; gives the number inserted.
 async fn insert_messages(tx: &mut Tx, batch_no: i64) -> Result<i64, StoreError> {
-    // The temporary table is read in the order it was written, so of two lines with one id the
-    // first is taken.
     let all = format!("insert into messages (batch_no, {STAGED}) select $1, {STAGED} from staged");
-    let but_known = "on conflict (account_id, id_hi, id_lo) do nothing";
+    let inserted = insert_but_known(tx, &all, "staged", "account_id, id_hi, id_lo", batch_no).await?;
+    if tx.dialect() == Dialect::Postgres {
+        tx.rows(SUMMARIZE, vec![]).await?;
+    }
+    Ok(inserted)
+}
+
+/// Runs an insert from a staged table, but for rows whose key is known; gives the number inserted.
+///
+/// The temporary table is read in the order it was written, so of two lines with one key the first is
+/// taken.
+pub(super) async fn insert_but_known(
+    tx: &mut Tx,
+    all: &str,
+    staged: &str,
+    key: &str,
+    batch_no: i64,
+) -> Result<i64, StoreError> {
+    let but_known = format!("on conflict ({key}) do nothing");
     if tx.dialect() == Dialect::Sqlite {
         return Ok(tx.execute(format!("{all} where true {but_known}"), values![batch_no]).await? as i64);
     }
     // Looking out for conflicts costs PostgreSQL as much again as the insert, and most lines have
     // none: only the portions that have one are inserted a second time with both eyes open.
-    let size = "select pg_relation_size('staged') / current_setting('block_size')::bigint";
+    let size = format!("select pg_relation_size('{staged}') / current_setting('block_size')::bigint");
     let pages = tx.int(size, vec![]).await?;
     let mut inserted = 0;
     for page in (0..pages).step_by(PAGES_TOGETHER as usize) {
@@ -243,7 +317,6 @@ async fn insert_messages(tx: &mut Tx, batch_no: i64) -> Result<i64, StoreError> 
             None => tx.execute(format!("{some} {but_known}"), values![batch_no]).await?,
         };
     }
-    tx.rows(SUMMARIZE, vec![]).await?;
     Ok(inserted as i64)
 }
 
@@ -283,26 +356,27 @@ fn judge_known() -> String {
     )
 }
 
-const BATCH: &str = "select batch_no, source, name, format, header, lines, accepted, duplicates, conflicts, \
+const BATCH: &str = "select batch_no, kind, source, name, format, header, lines, accepted, duplicates, conflicts, \
     rejected, ignored_keys, first_submit, last_submit, ingested_at, run_no from batches";
 
 fn batch_row(row: &Row) -> Result<BatchRow, StoreError> {
     Ok(BatchRow {
         batch_no: row.int(0)?,
-        source: row.text(1)?,
-        name: row.text(2)?,
-        format: row.text(3)?,
-        header: row.opt_text(4)?,
-        lines: row.int(5)?,
-        accepted: row.int(6)?,
-        duplicates: row.int(7)?,
-        conflicts: row.int(8)?,
-        rejected: row.int(9)?,
-        ignored_keys: row.text(10)?,
-        first_submit: row.opt_int(11)?.map(Timestamp),
-        last_submit: row.opt_int(12)?.map(Timestamp),
-        ingested_at: Timestamp(row.int(13)?),
-        run_no: row.opt_int(14)?,
+        kind: row.text(1)?,
+        source: row.text(2)?,
+        name: row.text(3)?,
+        format: row.text(4)?,
+        header: row.opt_text(5)?,
+        lines: row.int(6)?,
+        accepted: row.int(7)?,
+        duplicates: row.int(8)?,
+        conflicts: row.int(9)?,
+        rejected: row.int(10)?,
+        ignored_keys: row.text(11)?,
+        first_submit: row.opt_int(12)?.map(Timestamp),
+        last_submit: row.opt_int(13)?.map(Timestamp),
+        ingested_at: Timestamp(row.int(14)?),
+        run_no: row.opt_int(15)?,
     })
 }
 
@@ -316,9 +390,14 @@ pub async fn find(tx: &mut Tx, batch_no: i64) -> Result<Option<BatchRow>, StoreE
 }
 
 /// The batch that brought this content from this source.
-pub async fn by_content(tx: &mut Tx, source: &str, hash: &str) -> Result<Option<BatchRow>, StoreError> {
-    let sql = format!("{BATCH} where kind = 'messages' and source = $1 and content_hash = $2");
-    tx.row(sql, values![source, hash]).await?.as_ref().map(batch_row).transpose()
+pub async fn by_content(
+    tx: &mut Tx,
+    kind: &str,
+    source: &str,
+    hash: &str,
+) -> Result<Option<BatchRow>, StoreError> {
+    let sql = format!("{BATCH} where kind = $1 and source = $2 and content_hash = $3");
+    tx.row(sql, values![kind, source, hash]).await?.as_ref().map(batch_row).transpose()
 }
 
 /// Lines of a batch that were not simply accepted.

@@ -9,6 +9,7 @@ use super::error::StoreError;
 use super::orders::LedgerWriter;
 use crate::domain::account::{Account, Accrual, Funds, Kind, Status};
 use crate::domain::charge::{Charge, Charged, Class, Payer, Unrated};
+use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::domain::plan::Plan;
@@ -24,7 +25,8 @@ pub struct Waiting {
 }
 
 pub async fn waiting(tx: &mut Tx) -> Result<Waiting, StoreError> {
-    let sql = "select count(*), cast(coalesce(sum(accepted), 0) as bigint) from batches where run_no is null";
+    let sql = "select count(*), cast(coalesce(sum(accepted), 0) as bigint) from batches \
+               where run_no is null and kind = 'messages'";
     let row = tx.row(sql, vec![]).await?;
     let (batches, messages) = match row {
         Some(row) => (row.int(0)?, row.int(1)?),
@@ -36,7 +38,7 @@ pub async fn waiting(tx: &mut Tx) -> Result<Waiting, StoreError> {
 
 /// Marks the batches that no run has charged as this run's and gives their numbers as ranges.
 pub async fn claim_batches(tx: &mut Tx, run_no: i64) -> Result<Vec<(i64, i64)>, StoreError> {
-    let sql = "update batches set run_no = $1 where run_no is null returning batch_no";
+    let sql = "update batches set run_no = $1 where run_no is null and kind = 'messages' returning batch_no";
     let rows = tx.rows(sql, values![run_no]).await?;
     let mut numbers = rows.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
     numbers.sort_unstable();
@@ -155,11 +157,21 @@ pub async fn charges(
     tx.rows(sql, values![account_id, run_no]).await?.iter().map(charge).collect()
 }
 
+/// Which plans of an account a run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plans {
+    /// Those that can pay.
+    WithUnits,
+    /// Those that have paid, and so may take units back.
+    EverDrawn,
+}
+
 /// Accounts to be charged, locked in id order; with them the number of their last ledger entry.
 pub async fn load_accounts(
     tx: &mut Tx,
     ids: &[&str],
     from_month: i64,
+    plans: Plans,
 ) -> Result<BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>, StoreError> {
     let list = placeholders(ids.len());
     let bound = || ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
@@ -174,8 +186,12 @@ pub async fn load_accounts(
         accounts.insert(Arc::from(row.text(0)?), loaded);
     }
     let sql = format!(
-        "select account_id, plan_no, product, size, remaining, net, released, effective_at, expires_at from plans \
-         where account_id in ({list}) and remaining > 0 order by account_id, plan_no{}",
+        "select {PLAN} from plans \
+         where account_id in ({list}) and {} order by account_id, plan_no{}",
+        match plans {
+            Plans::WithUnits => "remaining > 0",
+            Plans::EverDrawn => "last_draw_run is not null",
+        },
         for_update(tx.dialect())
     );
     for row in tx.rows(sql, bound()).await? {
@@ -250,7 +266,11 @@ fn account(row: &Row) -> Result<(Account, i64), StoreError> {
     Ok((account, row.int(8)?))
 }
 
-fn plan(row: &Row) -> Result<Plan, StoreError> {
+/// The columns of a plan, as [`plan`] reads them.
+pub(super) const PLAN: &str = "account_id, plan_no, product, size, remaining, net, released, carried, effective_at, \
+    expires_at, last_draw_run";
+
+pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
     Ok(Plan {
         plan_no: row.int(1)?,
         product: row.text(2)?.into(),
@@ -284,7 +304,8 @@ const UPDATES: usize = 400;
 impl Effects {
     pub fn new(tx: &Tx, run_no: i64) -> Effects {
         let charges = "account_id, window_start, run_no, product, template_type, country, first_unit, units, \
-                       messages, plan_no, unit_price, amount";
+                       messages, plan_no, unit_price, amount, net, first_batch, first_line, first_units, \
+                       last_batch, last_line, last_units";
         let suspense = "account_id, id_hi, id_lo, batch_no, line, reason, since_run";
         Effects {
             run_no,
@@ -300,7 +321,7 @@ impl Effects {
     }
 
     /// Takes up what charging an account came to. `before` is the account as it was loaded.
-    pub fn account(
+    pub fn charged(
         &mut self,
         before: &Account,
         after: &Account,
@@ -311,17 +332,37 @@ impl Effects {
         for charge in &charged.charges {
             self.charge(&after.account_id, charge, &classes[charge.class as usize]);
         }
-        for (entry, entry_no) in charged.entries.iter().zip(last_entry + 1..) {
+        self.account(before, after, last_entry, &charged.entries);
+    }
+
+    /// Takes up what a run made of an account.
+    pub fn account(&mut self, before: &Account, after: &Account, last_entry: i64, entries: &[Entry]) {
+        for (entry, entry_no) in entries.iter().zip(last_entry + 1..) {
             self.ledger.push(&after.account_id, entry_no, entry);
         }
         let id = &*after.account_id;
-        let last_entry = last_entry + charged.entries.len() as i64;
-        self.accounts.push(values![id, after.funds.unbilled.0, after.status.as_str(), last_entry]);
+        let last_entry = last_entry + entries.len() as i64;
+        let funds = &after.funds;
+        self.accounts.push(values![
+            id,
+            funds.balance.0,
+            funds.unbilled.0,
+            funds.due.0,
+            after.status.as_str(),
+            last_entry
+        ]);
         for plan in &after.plans {
             let drawn =
                 before.plans.iter().any(|p| p.plan_no == plan.plan_no && p.remaining != plan.remaining);
             if drawn {
-                self.plans.push(values![id, plan.plan_no, plan.remaining, plan.released.0]);
+                self.plans.push(values![
+                    id,
+                    plan.plan_no,
+                    plan.remaining,
+                    plan.released.0,
+                    plan.carried.0,
+                    plan.last_draw
+                ]);
             }
         }
         for (key, units) in &after.tiers {
@@ -344,6 +385,7 @@ impl Effects {
             Payer::Plan(no) => no,
             Payer::Payg => 0,
         };
+        let span = charge.span;
         self.charges.push(&[
             account_id.into(),
             charge.window.0.into(),
@@ -357,6 +399,13 @@ impl Effects {
             plan_no.into(),
             charge.unit_price.map(|price| price.0).into(),
             charge.amount.0.into(),
+            charge.net.0.into(),
+            span.map(|span| span.first.batch_no).into(),
+            span.map(|span| span.first.line).into(),
+            span.map(|span| span.first_units).into(),
+            span.map(|span| span.last.batch_no).into(),
+            span.map(|span| span.last.line).into(),
+            span.map(|span| span.last_units).into(),
         ]);
     }
 
@@ -400,16 +449,17 @@ impl Effects {
 
     async fn flush_updates(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let rows = std::mem::take(&mut self.accounts);
-        let statement = "update accounts set unbilled = v.unbilled, status = v.status, entries = v.entries from v \
+        let statement = "update accounts set balance = v.balance, unbilled = v.unbilled, due = v.due, \
+                         status = v.status, entries = v.entries from v \
                          where accounts.account_id = v.account_id";
-        super::with_values(tx, "account_id, unbilled, status, entries", rows, statement).await?;
+        let columns = "account_id, balance, unbilled, due, status, entries";
+        super::with_values(tx, columns, rows, statement).await?;
         let rows = std::mem::take(&mut self.plans);
-        let statement = format!(
-            "update plans set remaining = v.remaining, released = v.released, last_draw_run = {} from v \
-             where plans.account_id = v.account_id and plans.plan_no = v.plan_no",
-            self.run_no
-        );
-        super::with_values(tx, "account_id, plan_no, remaining, released", rows, &statement).await?;
+        let statement = "update plans set remaining = v.remaining, released = v.released, carried = v.carried, \
+                         last_draw_run = v.last_draw from v \
+                         where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
+        let columns = "account_id, plan_no, remaining, released, carried, last_draw";
+        super::with_values(tx, columns, rows, statement).await?;
         let rows = std::mem::take(&mut self.tiers);
         let columns = "account_id, month, product, class, units";
         let statement = "insert into tier_counters (account_id, month, product, class, units) \

@@ -14,6 +14,14 @@ pub fn for_update(dialect: Dialect) -> &'static str {
     }
 }
 
+/// The same for one table of a join.
+pub fn for_update_of(dialect: Dialect, table: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => String::new(),
+        Dialect::Postgres => format!(" for update of {table}"),
+    }
+}
+
 /// The same, failing at once as busy instead of waiting.
 pub fn for_update_nowait(dialect: Dialect) -> &'static str {
     match dialect {
@@ -67,6 +75,10 @@ impl<'a> Field<'a> {
             Field::Text(value) => Ok(value),
             other => Err(StoreError::Corrupt(format!("{other:?} where a text belongs"))),
         }
+    }
+
+    pub fn opt_int(self) -> Result<Option<i64>, StoreError> {
+        if self == Field::Null { Ok(None) } else { self.int().map(Some) }
     }
 
     pub fn opt_text(self) -> Result<Option<&'a str>, StoreError> {

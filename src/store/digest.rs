@@ -32,8 +32,8 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     (
         "plans",
         "select account_id, plan_id, product, package, size, remaining, forfeited, price, net, released, \
-         effective_at, expires_at from plans order by account_id, plan_no",
-        "ttttiiiiiiii",
+         carried, effective_at, expires_at from plans order by account_id, plan_no",
+        "ttttiiiiiiiii",
     ),
     (
         "charges",

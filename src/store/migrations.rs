@@ -10,6 +10,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("foundation", include_str!("../../migrations/0001_foundation.sql")),
     ("views", include_str!("../../migrations/0002_views.sql")),
     ("runs", include_str!("../../migrations/0003_runs.sql")),
+    ("receipts", include_str!("../../migrations/0006_receipts.sql")),
 ];
 
 /// The version that this binary works with.

@@ -13,17 +13,20 @@ pub mod accounts;
 pub mod batches;
 pub mod charging;
 pub mod digest;
+pub mod failures;
 pub mod invariants;
 pub mod leases;
 pub mod messages;
 pub mod orders;
+pub mod receipts;
 pub mod runs;
+pub mod settling;
 pub mod status;
 
 pub use db::{Db, Dialect, Tx};
 pub use error::StoreError;
 
-use db::{Value, values};
+use db::{Row, Value, values};
 
 /// The version of the schema that this binary works with.
 pub const SCHEMA_VERSION: i64 = migrations::VERSION;
@@ -111,24 +114,50 @@ async fn with_values(
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<u64, StoreError> {
-    const ROWS: usize = 400;
-    let width = columns.split(',').count();
     let mut touched = 0;
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        let portion: Vec<Vec<Value>> = rows.by_ref().take(ROWS).collect();
-        let mut sql = format!("with v({columns}) as (values ");
-        for row in 0..portion.len() {
-            sql.push_str(if row == 0 { "(" } else { ",(" });
-            for column in 0..width {
-                let comma = if column == 0 { "" } else { "," };
-                sql.push_str(&format!("{comma}${}", row * width + column + 1));
-            }
-            sql.push(')');
-        }
-        sql.push_str(") ");
-        sql.push_str(statement);
-        touched += tx.execute(sql, portion.into_iter().flatten().collect()).await?;
+        let (sql, values) = portion(columns, &mut rows, statement);
+        touched += tx.execute(sql, values).await?;
     }
     Ok(touched)
+}
+
+/// The same for a query: its rows, portion after portion.
+async fn rows_with_values(
+    tx: &mut Tx,
+    columns: &str,
+    rows: Vec<Vec<Value>>,
+    query: &str,
+) -> Result<Vec<Row>, StoreError> {
+    let mut found = Vec::new();
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let (sql, values) = portion(columns, &mut rows, query);
+        found.extend(tx.rows(sql, values).await?);
+    }
+    Ok(found)
+}
+
+/// A statement over the next portion of the rows, and its values.
+fn portion(
+    columns: &str,
+    rows: &mut impl Iterator<Item = Vec<Value>>,
+    statement: &str,
+) -> (String, Vec<Value>) {
+    const ROWS: usize = 400;
+    let width = columns.split(',').count();
+    let portion: Vec<Vec<Value>> = rows.take(ROWS).collect();
+    let mut sql = format!("with v({columns}) as (values ");
+    for row in 0..portion.len() {
+        sql.push_str(if row == 0 { "(" } else { ",(" });
+        for column in 0..width {
+            let comma = if column == 0 { "" } else { "," };
+            sql.push_str(&format!("{comma}${}", row * width + column + 1));
+        }
+        sql.push(')');
+    }
+    sql.push_str(") ");
+    sql.push_str(statement);
+    (sql, portion.into_iter().flatten().collect())
 }

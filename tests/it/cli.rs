@@ -69,7 +69,11 @@ fn every_command_that_scripts_read_gives_the_keys_of_the_contract() {
         let run = run_job(&program, &[]).exits(0).json();
         assert_shape(&run, RUN);
         assert_eq!((&run["job"], &run["outcome"]), (&json!("aggregate-charges"), &json!("done")));
-        assert_each(&program.json(&["jobs"]), "job:text about:text schedule:text last_run:object");
+        assert_each(
+            &program.json(&["jobs"]),
+            "job:text about:text schedule:text next:time? due:time? slots_behind:count \
+             running_by:text? failures_in_a_row:count last_completed_at:time? last_run:object?",
+        );
 
         let shown = program.json(&["account", "show", "acme"]);
         assert_shape(&shown, &format!("{account} invoiceable:money plans:list"));
@@ -237,8 +241,8 @@ fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
         assert_eq!(
             dry["effects"],
             json!([
-                "acme  sms-domestic verification CN  3 units at 0.045 = 0.135",
-                "acme  sms-domestic verification CN  200 units from plan acme-p1"
+                "charge acme  sms-domestic verification CN  3 units at 0.045 = 0.135",
+                "charge acme  sms-domestic verification CN  200 units from plan acme-p1"
             ])
         );
         assert_eq!(digest_of(&database.url), before);

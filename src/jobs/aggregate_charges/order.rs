@@ -12,6 +12,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::domain::charge::Place;
 use crate::domain::period::{Timestamp, WINDOW, window_start};
 
 /// A message on its way to be charged.
@@ -30,6 +31,11 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Where it came in.
+    pub fn place(&self) -> Place {
+        Place { batch_no: self.batch_no, line: self.line }
+    }
+
     fn rank(&self) -> (u32, Timestamp, i64, i64) {
         (self.account, window_start(self.submit_time), self.batch_no, self.line)
     }

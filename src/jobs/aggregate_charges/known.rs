@@ -1,0 +1,90 @@
+//! Messages whose failure is known before they are charged: they, or the parts that failed, are not
+//! charged at all (R99, D45).
+
+use rustc_hash::FxHashMap;
+
+use super::order::Waiting;
+use crate::domain::charge::Place;
+use crate::domain::product::{Catalog, ChargeOn};
+use crate::store::failures::{self, Answers, FailedMessage, FailureId, Matched, OpenFailure};
+use crate::store::{StoreError, Tx};
+
+/// Failures of the messages that a run charges, by where these came in.
+#[derive(Default)]
+pub struct KnownFailures {
+    failed: FxHashMap<Place, Failed>,
+}
+
+struct Failed {
+    message: FailedMessage,
+    /// Each failure and the units that it is about.
+    units: Vec<(FailureId, i64)>,
+}
+
+impl Failed {
+    fn units(&self) -> i64 {
+        self.units.iter().map(|(_, units)| units).sum::<i64>().min(self.message.units)
+    }
+}
+
+impl KnownFailures {
+    pub async fn load(tx: &mut Tx, run_no: i64, catalog: &Catalog) -> Result<KnownFailures, StoreError> {
+        let mut known = KnownFailures::default();
+        for failure in failures::open(tx).await? {
+            let Matched::One(message) = &failure.message else { continue };
+            if let Some(units) = counts(&failure, message, run_no, catalog) {
+                let failed = known.failed.entry(message.place);
+                let failed = failed.or_insert_with(|| Failed { message: message.clone(), units: Vec::new() });
+                failed.units.push((failure.id, units));
+            }
+        }
+        Ok(known)
+    }
+
+    /// The message with the units that are still to be charged; None where it failed whole.
+    pub fn rest_of(&self, message: Waiting) -> Option<Waiting> {
+        if self.failed.is_empty() {
+            return Some(message);
+        }
+        let failed = self.failed.get(&message.place()).map_or(0, Failed::units);
+        (failed < message.units || failed == 0).then(|| Waiting { units: message.units - failed, ..message })
+    }
+
+    /// Notes that a message was charged less its failed parts.
+    pub fn charged(&self, message: &Waiting, answers: &mut Answers) {
+        if let Some(failed) = self.failed.get(&message.place()) {
+            for (id, units) in &failed.units {
+                answers.not_charged(&failed.message, id, *units);
+            }
+        }
+    }
+
+    /// Notes every message that failed whole, and gives those that leave suspense by that.
+    pub fn free(&self, answers: &mut Answers) -> Vec<&FailedMessage> {
+        let whole = self.failed.values().filter(|failed| failed.units() == failed.message.units);
+        let mut from_suspense = Vec::new();
+        for failed in whole {
+            for (id, units) in &failed.units {
+                answers.not_charged(&failed.message, id, *units);
+            }
+            from_suspense.extend(failed.message.charged_by.is_none().then_some(&failed.message));
+        }
+        from_suspense
+    }
+}
+
+/// How many units of a message that is about to be charged a failure is about; None where it changes
+/// nothing now.
+fn counts(failure: &OpenFailure, message: &FailedMessage, run_no: i64, catalog: &Catalog) -> Option<i64> {
+    let now_charged = message.charged_by.is_none_or(|by| by == run_no);
+    let billable = matches!(message.disposition.as_deref(), None | Some("too_long"));
+    let on_receipt = catalog.get(&message.product).is_some_and(|p| p.charge_on == ChargeOn::Receipt);
+    let in_time = failure.reported_in_time(message) && failure.received_in_time(message);
+    if !(now_charged && billable && on_receipt && in_time) {
+        return None;
+    }
+    match failure.parts {
+        None => Some(message.units),
+        Some(parts) => (parts == message.units).then_some(1),
+    }
+}

@@ -1,0 +1,245 @@
+//! Failure receipts that no run has answered yet, with the messages that they are about.
+
+use std::collections::BTreeMap;
+
+use super::db::{Dialect, Tx, Value, values};
+use super::dialect::{Bulk, Field, for_each_row};
+use super::error::StoreError;
+use crate::domain::charge::Place;
+use crate::domain::message::MessageKey;
+use crate::domain::period::Timestamp;
+use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
+
+/// A failure receipt that waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFailure {
+    /// As the receipt has it: the account may be empty.
+    pub id: FailureId,
+    pub parts: Option<i64>,
+    pub place: Place,
+    pub report_time: Timestamp,
+    pub received_at: Timestamp,
+    pub message: Matched,
+}
+
+/// The key of a failure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FailureId {
+    pub account_id: String,
+    pub key: MessageKey,
+    /// 0: the whole message.
+    pub part: i64,
+}
+
+/// What is known of the message of a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matched {
+    /// It has not come yet.
+    Unknown,
+    /// Several accounts have a message of this id, and the receipt names none of them.
+    Ambiguous,
+    One(FailedMessage),
+}
+
+/// The message that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedMessage {
+    pub account_id: String,
+    pub key: MessageKey,
+    pub product: String,
+    pub template_type: String,
+    pub country: String,
+    /// None: to be charged; else `too_long`, `rejected`, `inbound`.
+    pub disposition: Option<String>,
+    pub units: i64,
+    pub submit_time: Timestamp,
+    pub place: Place,
+    /// The run that charged it; None while it waits to be charged, or in suspense.
+    pub charged_by: Option<i64>,
+}
+
+impl OpenFailure {
+    /// Whether the carrier reported the failure within 72 hours of submission, that moment included
+    /// (D14, D47).
+    pub fn reported_in_time(&self, message: &FailedMessage) -> bool {
+        self.report_time.0.saturating_sub(message.submit_time.0) <= REFUND_WINDOW
+    }
+
+    /// Whether the receipt came before the message's charge was final (D47).
+    pub fn received_in_time(&self, message: &FailedMessage) -> bool {
+        self.received_at.0.saturating_sub(message.submit_time.0) <= REFUND_WINDOW + RECEIPT_GRACE
+    }
+}
+
+/// What a run made of a failure receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Returned,
+    /// It was known when the message would have been charged.
+    NotCharged,
+    /// Charged on submission, or never charged at all (R87, D16).
+    NoMoney,
+    /// Reported after 72 hours (D14).
+    Late,
+    /// Listed for an operator.
+    Exception,
+}
+
+impl Answer {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Answer::Returned => "returned",
+            Answer::NotCharged => "not_charged",
+            Answer::NoMoney => "no_money",
+            Answer::Late => "late",
+            Answer::Exception => "exception",
+        }
+    }
+}
+
+const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_no, f.line, f.report_time, \
+    f.received_at, m.account_id, m.id_hi, m.id_lo, m.product, m.template_type, m.country, m.disposition, m.units, \
+    m.submit_time, m.batch_no, m.line, b.run_no, s.batch_no, s.run_no";
+const TYPES: &str = "tiiiiiiiitiittttiiiiiii";
+
+/// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
+fn query(by: &str) -> String {
+    format!(
+        "select {COLUMNS} from failures f left join messages m on {by} and f.account_id in ('', m.account_id) \
+         left join batches b on b.batch_no = m.batch_no \
+         left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
+         where f.run_no is null"
+    )
+}
+
+/// All failures that wait for an answer, in order of arrival, with their messages.
+pub async fn open(tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
+    if tx
+        .int("select count(*) from (select 1 from failures where run_no is null limit 1) any_open", vec![])
+        .await?
+        == 0
+    {
+        return Ok(Vec::new());
+    }
+    let mut found: BTreeMap<(Place, FailureId), OpenFailure> = BTreeMap::new();
+    let mut take = |row: &[Field<'_>]| {
+        let failure = open_failure(row)?;
+        let key = (failure.place, failure.id.clone());
+        let known = found.entry(key).or_insert_with(|| failure.clone());
+        known.message = match (&known.message, failure.message) {
+            (Matched::Unknown, new) => new,
+            (old, Matched::Unknown) => old.clone(),
+            (old, new) if *old == new => new,
+            _ => Matched::Ambiguous,
+        };
+        Ok(())
+    };
+    look_up_one_by_one(tx, true).await?;
+    for_each_row(tx, &query("m.id_hi = f.id_hi and m.id_lo = f.id_lo"), TYPES, &mut take).await?;
+    let by_request = query("m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash");
+    for_each_row(tx, &format!("{by_request} and f.biz_id is not null"), TYPES, &mut take).await?;
+    look_up_one_by_one(tx, false).await?;
+    Ok(found.into_values().collect())
+}
+
+fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
+    let message = match row[9].opt_text()? {
+        None => Matched::Unknown,
+        Some(account_id) => {
+            let waits_in_suspense = row[21].opt_int()?.is_some() && row[22].opt_int()?.is_none();
+            let charged_by = row[22].opt_int()?.or(row[20].opt_int()?);
+            Matched::One(FailedMessage {
+                account_id: account_id.to_owned(),
+                key: MessageKey { hi: row[10].int()?, lo: row[11].int()? },
+                product: row[12].text()?.to_owned(),
+                template_type: row[13].text()?.to_owned(),
+                country: row[14].text()?.to_owned(),
+                disposition: row[15].opt_text()?.map(str::to_owned),
+                units: row[16].int()?,
+                submit_time: Timestamp(row[17].int()?),
+                place: Place { batch_no: row[18].int()?, line: row[19].int()? },
+                charged_by: charged_by.filter(|_| !waits_in_suspense),
+            })
+        }
+    };
+    Ok(OpenFailure {
+        id: FailureId {
+            account_id: row[0].text()?.to_owned(),
+            key: MessageKey { hi: row[1].int()?, lo: row[2].int()? },
+            part: row[3].int()?,
+        },
+        parts: row[4].opt_int()?,
+        place: Place { batch_no: row[5].int()?, line: row[6].int()? },
+        report_time: Timestamp(row[7].int()?),
+        received_at: Timestamp(row[8].int()?),
+        message,
+    })
+}
+
+/// Whether PostgreSQL is to look rows up one by one instead of reading a whole table: it takes a few
+/// thousand failures for many, and ten million messages for few.
+async fn look_up_one_by_one(tx: &mut Tx, one_by_one: bool) -> Result<(), StoreError> {
+    if tx.dialect() == Dialect::Postgres {
+        let how = if one_by_one { "off" } else { "on" };
+        for method in ["enable_hashjoin", "enable_mergejoin"] {
+            tx.execute(format!("set local {method} = {how}"), vec![]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Answers on their way in.
+pub struct Answers {
+    run_no: i64,
+    answered: Vec<Vec<Value>>,
+    not_charged: Bulk,
+    not_charged_count: i64,
+}
+
+impl Answers {
+    pub fn new(tx: &Tx, run_no: i64) -> Answers {
+        let columns = "account_id, id_hi, id_lo, part, units, run_no";
+        Answers {
+            run_no,
+            answered: Vec::new(),
+            not_charged: Bulk::new(tx.dialect(), "not_charged", columns),
+            not_charged_count: 0,
+        }
+    }
+
+    pub fn push(&mut self, id: &FailureId, answer: Answer) {
+        let FailureId { account_id, key, part } = id;
+        self.answered.push(values![account_id, key.hi, key.lo, *part, answer.as_str()]);
+    }
+
+    /// So many units of a message are not charged, since they are known to have failed.
+    pub fn not_charged(&mut self, message: &FailedMessage, id: &FailureId, units: i64) {
+        self.push(id, Answer::NotCharged);
+        self.not_charged_count += 1;
+        let FailedMessage { account_id, key, .. } = message;
+        self.not_charged.push(&[
+            account_id.as_str().into(),
+            key.hi.into(),
+            key.lo.into(),
+            id.part.into(),
+            units.into(),
+            self.run_no.into(),
+        ]);
+    }
+
+    /// Messages, or parts, that were left out so far.
+    pub fn not_charged_count(&self) -> i64 {
+        self.not_charged_count
+    }
+
+    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.not_charged.flush(tx).await?;
+        let rows = std::mem::take(&mut self.answered);
+        let statement = format!(
+            "update failures set run_no = {}, answer = v.answer from v where failures.id_hi = v.id_hi \
+             and failures.id_lo = v.id_lo and failures.account_id = v.account_id and failures.part = v.part",
+            self.run_no
+        );
+        super::with_values(tx, "account_id, id_hi, id_lo, part, answer", rows, &statement).await.map(|_| ())
+    }
+}

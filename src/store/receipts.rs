@@ -1,0 +1,246 @@
+//! Receipts on their way in, and as they are kept.
+//!
+//! The first final receipt of a message wins; what comes later is the same again or a conflict (D15,
+//! D46). Those that say no are kept a second time, apart: giving back reads only them.
+
+use super::batches::{self, BatchRow, Ingested, NewBatch, Origin, RECEIPTS};
+use super::db::{Row, Tx, values};
+use super::dialect::Bulk;
+use super::error::StoreError;
+use crate::domain::message::MessageKey;
+use crate::domain::period::Timestamp;
+use crate::domain::receipt::ReceiptRow;
+
+const STAGED: &str = "line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, parts, report_time, \
+    source_units, raw_id, receipt_id, biz_id, recipient_hash";
+const STAGED_LINES: &str = "line, reason, detail, raw";
+const INTEGERS: &[&str] =
+    &["line", "id_hi", "id_lo", "part", "parts", "report_time", "source_units", "recipient_hash"];
+
+/// A batch of receipts on its way in.
+pub struct ReceiptStaging {
+    rows: Bulk,
+    faults: Bulk,
+    received_at: Timestamp,
+    staged: i64,
+    rejected: i64,
+    /// Some tell of a part of a message.
+    by_part: bool,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+impl ReceiptStaging {
+    /// `received_at` is when the batch came: it is stored with each receipt, so that a replay gives
+    /// the same (D12).
+    pub async fn begin(tx: &mut Tx, received_at: Timestamp) -> Result<ReceiptStaging, StoreError> {
+        let dialect = tx.dialect();
+        batches::create_temporary(tx, "staged_receipts", STAGED, INTEGERS).await?;
+        batches::create_temporary(tx, "staged_lines", STAGED_LINES, INTEGERS).await?;
+        Ok(ReceiptStaging {
+            rows: Bulk::new(dialect, "staged_receipts", STAGED),
+            faults: Bulk::new(dialect, "staged_lines", STAGED_LINES),
+            received_at,
+            staged: 0,
+            rejected: 0,
+            by_part: false,
+            first: None,
+            last: None,
+        })
+    }
+
+    pub async fn push(&mut self, tx: &mut Tx, line: i64, row: &ReceiptRow) -> Result<(), StoreError> {
+        let reported = row.report_time.unwrap_or(self.received_at);
+        let slot = if row.status.outcome().is_some() { "final" } else { row.status.as_str() };
+        self.rows.push(&[
+            line.into(),
+            row.key.hi.into(),
+            row.key.lo.into(),
+            row.account_id.as_deref().unwrap_or("").into(),
+            row.part.map_or(0, |part| part.number).into(),
+            slot.into(),
+            row.status.as_str().into(),
+            row.raw_status.as_deref().into(),
+            row.err_code.as_deref().into(),
+            row.part.map(|part| part.of).into(),
+            reported.0.into(),
+            row.source_units.into(),
+            row.raw_id.as_deref().into(),
+            row.receipt_id.as_deref().into(),
+            row.request.as_ref().map(|request| request.biz_id.as_str()).into(),
+            row.request.as_ref().map(|request| request.recipient_hash).into(),
+        ]);
+        self.staged += 1;
+        self.by_part |= row.part.is_some();
+        self.first = Some(self.first.map_or(reported, |first| first.min(reported)));
+        self.last = self.last.max(Some(reported));
+        self.rows.flush_full(tx).await
+    }
+
+    /// Keeps a line that was rejected, with its raw text.
+    pub async fn push_fault(
+        &mut self,
+        tx: &mut Tx,
+        line: i64,
+        reason: &str,
+        detail: &str,
+        raw: &str,
+    ) -> Result<(), StoreError> {
+        self.faults.push(&[line.into(), reason.into(), detail.into(), raw.into()]);
+        self.rejected += 1;
+        self.faults.flush_full(tx).await
+    }
+
+    /// Merges what was staged. The caller commits, or rolls back where it was `Already` known.
+    pub async fn finish(
+        mut self,
+        tx: &mut Tx,
+        origin: &Origin,
+        content_hash: &str,
+        ignored_keys: &str,
+    ) -> Result<Ingested, StoreError> {
+        self.rows.flush(tx).await?;
+        self.faults.flush(tx).await?;
+        super::runs::take_turn(tx, "ingest").await?;
+        let new = NewBatch {
+            kind: RECEIPTS,
+            origin,
+            content_hash,
+            ignored_keys,
+            lines: self.staged + self.rejected,
+            accepted: self.staged,
+            rejected: self.rejected,
+            first_submit: self.first,
+            last_submit: self.last,
+            now: self.received_at,
+        };
+        let batch_no = match new.insert(tx).await? {
+            Ok(batch_no) => batch_no,
+            Err(known) => return Ok(Ingested::Already(known)),
+        };
+        self.merge(tx, batch_no).await?;
+        batches::drop_temporary(tx, &["staged_receipts", "staged_lines"]).await?;
+        let taken: Option<BatchRow> = batches::find(tx, batch_no).await?;
+        taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
+    }
+
+    async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
+        let received_at = self.received_at.0;
+        let all = format!(
+            "insert into receipts (batch_no, received_at, {STAGED}) select $1, {received_at}, {STAGED} \
+             from staged_receipts"
+        );
+        let key = "id_hi, id_lo, account_id, part, slot";
+        let mut accepted = batches::insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
+        let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
+                        select $1, line, 'rejected', reason, detail, raw from staged_lines";
+        tx.execute(rejected, values![batch_no]).await?;
+        if accepted != self.staged {
+            tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
+        }
+        if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
+            accepted -= self.part_conflicts(tx, batch_no).await?;
+        }
+        tx.execute(KEEP_FAILURES, values![batch_no]).await?;
+        tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
+        if accepted == self.staged {
+            return Ok(());
+        }
+        let count = "select count(*) from batch_lines where batch_no = $1 and verdict = 'conflict'";
+        let conflicts = tx.int(count, values![batch_no]).await?;
+        let duplicates = self.staged - accepted - conflicts;
+        let sql = "update batches set accepted = $2, duplicates = $3, conflicts = $4 where batch_no = $1";
+        tx.execute(sql, values![batch_no, accepted, duplicates, conflicts]).await.map(|_| ())
+    }
+
+    /// A whole receipt after one of a part, or the other way round, contradicts it (D66).
+    async fn part_conflicts(&self, tx: &mut Tx, batch_no: i64) -> Result<i64, StoreError> {
+        tx.execute(PART_CONFLICTS, values![batch_no]).await?;
+        let sql = "delete from receipts where batch_no = $1 and slot = 'final' and exists (select 1 \
+                   from batch_lines l where l.batch_no = receipts.batch_no and l.line = receipts.line \
+                   and l.verdict = 'conflict')";
+        Ok(tx.execute(sql, values![batch_no]).await? as i64)
+    }
+}
+
+const ANY_BY_PART: &str = "select count(*) from (select 1 from receipts where part > 0 limit 1) any_part";
+
+/// Lines whose receipt is known: the same answer again, or another one. Failed, expired and rejected
+/// are one answer (D81).
+const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
+    select $1, s.line, \
+           case when (s.status = 'delivered') = (r.status = 'delivered') then 'duplicate' else 'conflict' end, \
+           case when (s.status = 'delivered') = (r.status = 'delivered') then 'known' else 'other_status' end, \
+           'receipt is known from batch ' || cast(r.batch_no as text) || ' line ' || cast(r.line as text) \
+           || case when s.status = r.status then '' else '; status ' || s.status || ', was ' || r.status end \
+    from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
+      and r.account_id = s.account_id and r.part = s.part and r.slot = s.slot \
+    where not (r.batch_no = $1 and r.line = s.line)";
+
+const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
+    select r.batch_no, r.line, 'conflict', 'part_and_whole', \
+           'batch ' || cast(min(o.batch_no) as text) || ' told of ' \
+           || case when r.part = 0 then 'parts of the message' else 'the whole message' end \
+    from receipts r join receipts o on o.id_hi = r.id_hi and o.id_lo = r.id_lo and o.account_id = r.account_id \
+      and o.slot = 'final' and (o.part = 0) <> (r.part = 0) \
+      and (o.batch_no < r.batch_no or (o.batch_no = r.batch_no and o.line < r.line)) \
+    where r.batch_no = $1 and r.slot = 'final' group by r.batch_no, r.line, r.part";
+
+const KEEP_FAILURES: &str = "insert into failures (id_hi, id_lo, account_id, part, parts, batch_no, line, \
+      report_time, received_at, biz_id, recipient_hash) \
+    select id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, recipient_hash \
+    from receipts where batch_no = $1 and slot = 'final' and status <> 'delivered'";
+
+/// Contradictions wait for an operator: whose word counts is nothing that can be known here (D15).
+const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, id_lo, part, batch_no, line, \
+      detail, opened_at) \
+    select 'conflict', s.account_id, s.id_hi, s.id_lo, s.part, l.batch_no, l.line, l.detail, $2 \
+    from batch_lines l join staged_receipts s on s.line = l.line \
+    where l.batch_no = $1 and l.verdict = 'conflict'";
+
+/// A receipt as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredReceipt {
+    pub part: i64,
+    pub parts: Option<i64>,
+    pub status: String,
+    pub is_final: bool,
+    pub raw_status: Option<String>,
+    pub err_code: Option<String>,
+    pub report_time: Timestamp,
+    pub received_at: Timestamp,
+    pub batch_no: i64,
+    pub line: i64,
+}
+
+/// The receipts of a message, in order of arrival: by its key, or by its request and recipient.
+pub async fn of_message(
+    tx: &mut Tx,
+    account_id: &str,
+    key: MessageKey,
+) -> Result<Vec<StoredReceipt>, StoreError> {
+    let columns = "r.part, r.parts, r.status, r.slot, r.raw_status, r.err_code, r.report_time, r.received_at, \
+                   r.batch_no, r.line";
+    let sql = format!(
+        "select {columns} from receipts r where r.id_hi = $2 and r.id_lo = $3 and r.account_id in ($1, '') \
+         union select {columns} from messages m join receipts r on r.biz_id = m.biz_id \
+           and r.recipient_hash = m.recipient_hash and r.account_id in ($1, '') \
+         where m.account_id = $1 and m.id_hi = $2 and m.id_lo = $3 and m.biz_id is not null \
+         order by 9, 10"
+    );
+    let receipt = |row: &Row| {
+        Ok(StoredReceipt {
+            part: row.int(0)?,
+            parts: row.opt_int(1)?,
+            status: row.text(2)?,
+            is_final: row.text(3)? == "final",
+            raw_status: row.opt_text(4)?,
+            err_code: row.opt_text(5)?,
+            report_time: Timestamp(row.int(6)?),
+            received_at: Timestamp(row.int(7)?),
+            batch_no: row.int(8)?,
+            line: row.int(9)?,
+        })
+    };
+    tx.rows(sql, values![account_id, key.hi, key.lo]).await?.iter().map(receipt).collect()
+}

@@ -1,0 +1,360 @@
+//! What settling reads and writes: charges of failed messages, returns, exceptions, and how far
+//! windows are final.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::db::{Row, Tx, Value, values};
+use super::dialect::{Bulk, for_update_of};
+use super::error::StoreError;
+use super::failures::{FailedMessage, FailureId, OpenFailure};
+use super::orders::LedgerWriter;
+use crate::domain::charge::{Charge, Payer, Place, Span};
+use crate::domain::ledger::{Entry, LedgerFault};
+use crate::domain::message::MessageKey;
+use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
+use crate::domain::settle::{GivenBack, To};
+
+/// Where the charges of a message are found: account, window, run, and class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChargeKey {
+    pub account_id: String,
+    pub window: i64,
+    pub run_no: i64,
+    pub product: String,
+    pub template_type: String,
+    pub country: String,
+}
+
+const CHARGE: &str = "c.account_id, c.window_start, c.run_no, c.product, c.template_type, c.country, c.first_unit, \
+    c.units, c.messages, c.plan_no, c.unit_price, c.amount, c.net, c.first_batch, c.first_line, c.first_units, \
+    c.last_batch, c.last_line, c.last_units";
+
+/// The charges of some windows of accounts, each as made by one run, in the order of their units.
+pub async fn charges(
+    tx: &mut Tx,
+    windows: impl IntoIterator<Item = (&str, i64, i64)>,
+) -> Result<BTreeMap<ChargeKey, Vec<Charge>>, StoreError> {
+    let rows = windows.into_iter().map(|(account, window, run)| values![account, window, run]).collect();
+    let select = format!(
+        "select {CHARGE} from v join charges c on c.account_id = v.account_id and c.window_start = v.window \
+         and c.run_no = v.run order by c.account_id, c.window_start, c.run_no, c.product, c.template_type, \
+         c.country, c.first_unit"
+    );
+    let mut found: BTreeMap<ChargeKey, Vec<Charge>> = BTreeMap::new();
+    for row in super::rows_with_values(tx, "account_id, window, run", rows, &select).await? {
+        let key = ChargeKey {
+            account_id: row.text(0)?,
+            window: row.int(1)?,
+            run_no: row.int(2)?,
+            product: row.text(3)?,
+            template_type: row.text(4)?,
+            country: row.text(5)?,
+        };
+        found.entry(key).or_default().push(charge(&row)?);
+    }
+    Ok(found)
+}
+
+fn charge(row: &Row) -> Result<Charge, StoreError> {
+    let place = |batch, line| Place { batch_no: batch, line };
+    let span = match row.opt_int(13)? {
+        None => None,
+        Some(batch) => Some(Span {
+            first: place(batch, row.int(14)?),
+            first_units: row.int(15)?,
+            last: place(row.int(16)?, row.int(17)?),
+            last_units: row.int(18)?,
+        }),
+    };
+    Ok(Charge {
+        window: Timestamp(row.int(1)?),
+        class: 0,
+        first_unit: row.int(6)?,
+        units: row.int(7)?,
+        messages: row.int(8)?,
+        payer: match row.int(9)? {
+            0 => Payer::Payg,
+            plan_no => Payer::Plan(plan_no),
+        },
+        unit_price: row.opt_int(10)?.map(Micros),
+        amount: Micros(row.int(11)?),
+        net: Micros(row.int(12)?),
+        span,
+    })
+}
+
+/// Parts of a message that were left out of its charge.
+pub async fn parts_not_charged(
+    tx: &mut Tx,
+    account_id: &str,
+    key: MessageKey,
+) -> Result<Vec<i64>, StoreError> {
+    let sql = "select part, units from not_charged where account_id = $1 and id_hi = $2 and id_lo = $3 \
+               order by part";
+    tx.rows(sql, values![account_id, key.hi, key.lo]).await?.iter().map(|row| row.int(0)).collect()
+}
+
+/// Why a receipt needs an operator's eye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExceptionKind {
+    /// It came after the message's charge was final, though reported in time (D47).
+    LateArrival,
+    /// Its message never came (D18).
+    Orphan,
+    /// It counts other parts than we charged (D77).
+    SegmentDisagreement,
+    /// Money is called for and no price is known (D67).
+    NoPrice,
+    /// Several accounts have a message of its id.
+    AmbiguousAccount,
+    /// Giving back failed for a fault of the account's own.
+    AccountParked,
+}
+
+impl ExceptionKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExceptionKind::LateArrival => "late_arrival",
+            ExceptionKind::Orphan => "orphan",
+            ExceptionKind::SegmentDisagreement => "segment_disagreement",
+            ExceptionKind::NoPrice => "no_price",
+            ExceptionKind::AmbiguousAccount => "ambiguous_account",
+            ExceptionKind::AccountParked => "account_parked",
+        }
+    }
+}
+
+/// Returns and exceptions on their way in.
+pub struct Returns {
+    run_no: i64,
+    rows: Bulk,
+    exceptions: Vec<Vec<Value>>,
+}
+
+impl Returns {
+    pub fn new(tx: &Tx, run_no: i64) -> Returns {
+        let columns = "account_id, id_hi, id_lo, part, seq, run_no, received_at, window_start, charge_run, product, \
+                       template_type, country, from_plan, to_plan, money_to, units, unit_price, amount, net, was_final";
+        Returns { run_no, rows: Bulk::new(tx.dialect(), "returns", columns), exceptions: Vec::new() }
+    }
+
+    /// What a failed message, or a part of it, gave back.
+    pub fn push(
+        &mut self,
+        message: &FailedMessage,
+        charged: &ChargeKey,
+        part: i64,
+        received_at: Timestamp,
+        given: &[GivenBack],
+        was_final: bool,
+    ) {
+        for (seq, back) in (1i64..).zip(given) {
+            let from_plan = match back.from {
+                Payer::Plan(plan_no) => plan_no,
+                Payer::Payg => 0,
+            };
+            let (to_plan, money_to) = match back.to {
+                To::Plan(plan_no) => (plan_no, None),
+                To::Unbilled => (0, Some("unbilled")),
+                To::Balance => (0, Some("balance")),
+            };
+            self.rows.push(&[
+                message.account_id.as_str().into(),
+                message.key.hi.into(),
+                message.key.lo.into(),
+                part.into(),
+                seq.into(),
+                self.run_no.into(),
+                received_at.0.into(),
+                charged.window.into(),
+                charged.run_no.into(),
+                message.product.as_str().into(),
+                message.template_type.as_str().into(),
+                message.country.as_str().into(),
+                from_plan.into(),
+                to_plan.into(),
+                money_to.into(),
+                back.units.into(),
+                back.unit_price.map(|price| price.0).into(),
+                back.amount.0.into(),
+                back.net.0.into(),
+                i64::from(was_final).into(),
+            ]);
+        }
+    }
+
+    /// Lists a receipt for an operator. `now` is when that became clear.
+    pub fn list(
+        &mut self,
+        kind: ExceptionKind,
+        failure: &OpenFailure,
+        account: &str,
+        detail: &str,
+        now: Timestamp,
+    ) {
+        let FailureId { key, part, .. } = &failure.id;
+        self.exceptions.push(values![
+            kind.as_str(),
+            account,
+            key.hi,
+            key.lo,
+            *part,
+            failure.place.batch_no,
+            failure.place.line,
+            detail,
+            now.0
+        ]);
+    }
+
+    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.rows.flush(tx).await?;
+        let rows = std::mem::take(&mut self.exceptions);
+        let columns = "kind, account_id, id_hi, id_lo, part, batch_no, line, detail, opened_at";
+        let statement = format!(
+            "insert into exceptions ({columns}) select {columns} from v where true \
+             on conflict (kind, batch_no, line) do nothing"
+        );
+        super::with_values(tx, columns, rows, &statement).await.map(|_| ())
+    }
+}
+
+/// How far charges are final: windows that begin before a time, as made by runs up to a number. Later
+/// runs may still have charged messages of those windows that came late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FinalUpTo {
+    pub window: Timestamp,
+    pub run_no: i64,
+}
+
+impl FinalUpTo {
+    pub const NOTHING: FinalUpTo = FinalUpTo { window: Timestamp(i64::MIN), run_no: 0 };
+
+    /// Whether what a run charged in a window is final.
+    pub fn covers(self, window: i64, charge_run: i64) -> bool {
+        window < self.window.0 && charge_run <= self.run_no
+    }
+
+    pub async fn load(tx: &mut Tx) -> Result<FinalUpTo, StoreError> {
+        let row = tx.row("select value from instance where name = 'final_up_to'", vec![]).await?;
+        let Some(row) = row else { return Ok(FinalUpTo::NOTHING) };
+        let text = row.text(0)?;
+        let corrupt = || StoreError::Corrupt(format!("windows are final up to `{text}`"));
+        let (window, run_no) = text.split_once(' ').ok_or_else(corrupt)?;
+        let window = Timestamp(window.parse().map_err(|_| corrupt())?);
+        Ok(FinalUpTo { window, run_no: run_no.parse().map_err(|_| corrupt())? })
+    }
+
+    pub async fn save(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let sql = "insert into instance (name, value) values ('final_up_to', $1) \
+                   on conflict (name) do update set value = excluded.value";
+        tx.execute(sql, values![format!("{} {}", self.window.0, self.run_no)]).await.map(|_| ())
+    }
+}
+
+/// Charges of one account, product and kind of payer that become final, less what was given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LapsedRow {
+    pub account_id: String,
+    pub product: String,
+    pub by_plan: bool,
+    pub units: i64,
+    pub net: Micros,
+}
+
+/// The last run that charged, and the first window that is not final yet and has charges.
+pub async fn last_charge_run(tx: &mut Tx) -> Result<i64, StoreError> {
+    let sql = "select coalesce(max(run_no), 0) from job_runs where job = 'aggregate-charges' \
+               and outcome in ('done', 'partial')";
+    tx.int(sql, vec![]).await
+}
+
+/// The first window with charges before a time.
+pub async fn first_window(tx: &mut Tx, before: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let row =
+        tx.row("select min(window_start) from charges where window_start < $1", values![before.0]).await?;
+    Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// What becomes final: of windows from one time up to another, and, where `late_after` is given, of
+/// all windows before them what later runs than that one charged.
+pub async fn lapsed(
+    tx: &mut Tx,
+    (from, upto): (Timestamp, Timestamp),
+    last_run: i64,
+    late_after: Option<i64>,
+) -> Result<Vec<LapsedRow>, StoreError> {
+    let mut parts = Vec::new();
+    let mut part = |window: String, run: String| {
+        for (table, run_column, plan, sign, extra) in [
+            ("charges", "run_no", "plan_no", "", ""),
+            ("returns", "charge_run", "from_plan", "-", " and was_final = 0"),
+        ] {
+            parts.push(format!(
+                "select account_id, product, case when {plan} = 0 then 0 else 1 end as by_plan, {sign}units as units, \
+                 {sign}net as net from {table} where {window} and {run_column} {run} \
+                 and {run_column} <= {last_run}{extra}"
+            ));
+        }
+    };
+    part(format!("window_start >= {} and window_start < {}", from.0, upto.0), "> 0".into());
+    if let Some(run_no) = late_after {
+        part(format!("window_start < {}", from.0), format!("> {run_no}"));
+    }
+    let sql = format!(
+        "select account_id, product, by_plan, cast(sum(units) as bigint), cast(sum(net) as bigint) from ({}) lapsed \
+         group by account_id, product, by_plan order by account_id, product, by_plan",
+        parts.join(" union all ")
+    );
+    let row = |row: &Row| {
+        Ok(LapsedRow {
+            account_id: row.text(0)?,
+            product: row.text(1)?,
+            by_plan: row.int(2)? == 1,
+            units: row.int(3)?,
+            net: Micros(row.int(4)?),
+        })
+    };
+    tx.rows(sql, vec![]).await?.iter().map(row).collect()
+}
+
+/// Writes an entry for each account: in the books alone, nothing else of the account changes.
+pub async fn post<T>(
+    tx: &mut Tx,
+    items: BTreeMap<Arc<str>, T>,
+    mut entry: impl FnMut(&Arc<str>, &T) -> Result<Entry, LedgerFault>,
+) -> Result<(), StoreError> {
+    let mut ledger = LedgerWriter::new(tx);
+    let items: Vec<_> = items.into_iter().collect();
+    for together in items.chunks(400) {
+        let ids = together.iter().map(|(id, _)| values![&**id]).collect();
+        let query = format!(
+            "select a.account_id, a.currency, a.entries from v join accounts a on a.account_id = v.account_id \
+             order by a.account_id{}",
+            for_update_of(tx.dialect(), "a")
+        );
+        let mut numbers = Vec::new();
+        for (row, (id, item)) in
+            super::rows_with_values(tx, "account_id", ids, &query).await?.iter().zip(together)
+        {
+            let found = row.text(0)?;
+            if found != **id {
+                return Err(StoreError::Corrupt(format!("charges of `{id}`, which is no account")));
+            }
+            let fault = |fault: LedgerFault| StoreError::Corrupt(format!("account `{id}`: {fault}"));
+            let entry = entry(&row.text(1)?.into(), item).map_err(fault)?;
+            if entry.postings.is_empty() {
+                continue;
+            }
+            let entry_no = row.int(2)? + 1;
+            ledger.push(id, entry_no, &entry);
+            numbers.push(values![&**id, entry_no]);
+        }
+        ledger.flush_full(tx).await?;
+        let statement =
+            "update accounts set entries = v.entries from v where accounts.account_id = v.account_id";
+        super::with_values(tx, "account_id, entries", numbers, statement).await?;
+    }
+    ledger.flush(tx).await
+}
