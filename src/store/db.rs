@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -17,6 +17,7 @@ use sqlx::{
 };
 
 use super::error::StoreError;
+use super::url::{place, postgres_options};
 pub use super::value::Value;
 pub(crate) use super::value::values;
 
@@ -200,79 +201,10 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
-/// Parameters that a PostgreSQL URL may have, beside `options[..]`.
-const POSTGRES_PARAMETERS: &[&str] = &[
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "statement-cache-capacity",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-    "options",
-    "connections",
-];
-
-/// Connections of the pool where the URL has no `connections=`.
-const CONNECTIONS: u32 = 8;
-
-/// Takes our own parameter `connections=N` out of a URL. One connection is enough, if slower; leases
-/// are kept on one beside them.
-fn split_connections(url: &str) -> Result<(String, u32), StoreError> {
-    let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), CONNECTIONS)) };
-    let mut connections = CONNECTIONS;
-    let mut rest = Vec::new();
-    for pair in query.split('&') {
-        let Some(number) = pair.strip_prefix("connections=") else {
-            rest.push(pair);
-            continue;
-        };
-        let number = number.parse().ok().filter(|number| (1..=1_000).contains(number));
-        connections =
-            number.ok_or_else(|| StoreError::Url("`connections` is a number from 1 to 1000".into()))?;
-    }
-    Ok((format!("{place}?{}", rest.join("&")), connections))
-}
-
-/// Any other parameter is a slip of the pen. sqlx would ignore it, be it `sslmod=verify-full`, and
-/// log it with its value, be it `pasword=..` (F106).
-fn check_parameters(url: &str) -> Result<(), StoreError> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
-    let known =
-        |name: &str| name.is_empty() || name.starts_with("options[") || POSTGRES_PARAMETERS.contains(&name);
-    match names.into_iter().find(|name| !known(name)) {
-        None => Ok(()),
-        Some(name) => Err(StoreError::Url(format!(
-            "`{name}` is not a parameter of PostgreSQL; there are {}",
-            POSTGRES_PARAMETERS.join(", ")
-        ))),
-    }
-}
-
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
-    check_parameters(url)?;
-    let (url, connections) = split_connections(url)?;
-    let options = PgConnectOptions::from_str(&url)
-        .map_err(|e| StoreError::Url(e.to_string()))?
-        .application_name("quittance")
-        // Notices are not for the log: the rollback below draws one each time it is not needed.
-        .options([
-            ("lock_timeout", "30s"),
-            ("TimeZone", "UTC"),
-            ("jit", "off"),
-            ("client_min_messages", "error"),
-        ])
-        .disable_statement_logging();
+    let (options, connections) = postgres_options(url)?;
     // Asked once outside the pool, which would try a server that is not there for ten seconds.
-    let place =
-        || format!("{} on {}", options.get_database().unwrap_or("of the user's name"), options.get_host());
-    let asked = options.connect().await.map_err(|source| StoreError::Open { place: place(), source })?;
+    let asked = options.connect().await.map_err(|source| StoreError::not_open(place(&options), source))?;
     asked.close().await?;
     let pool = |connections: u32| {
         PgPoolOptions::new()

@@ -7,6 +7,7 @@ pub mod db;
 mod dialect;
 mod error;
 mod migrations;
+mod url;
 mod value;
 
 pub mod accounts;
