@@ -26,7 +26,7 @@ use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::domain::period::Timestamp;
 use crate::runner::describe;
-use crate::store::{self, Db};
+use crate::store::{self, Db, Roles};
 
 /// Billing engine for companies that sell SMS and e-mail sending.
 #[derive(Debug, Parser)]
@@ -100,7 +100,12 @@ enum Command {
     /// What waits: messages to be charged, suspense, quarantined lines, suspended accounts
     Status,
     /// Bring the database's schema up to date
-    Migrate,
+    Migrate {
+        /// PostgreSQL: also make the roles PREFIX_owner, PREFIX_run and PREFIX_audit, each with no more
+        /// rights than it needs, and hand the schema over to the first; once is enough
+        #[arg(long, value_name = "PREFIX", value_parser = Roles::parse)]
+        roles: Option<Roles>,
+    },
     /// Check the configuration and show what it says
     CheckConfig,
     /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
@@ -169,7 +174,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Daemon) => daemon::run(session).await,
         Some(Command::Jobs) => status::jobs(session).await,
         Some(Command::Status) => status::status(session).await,
-        Some(Command::Migrate) => operations::migrate(session).await,
+        Some(Command::Migrate { roles }) => operations::migrate(session, roles).await,
         Some(Command::CheckConfig) => operations::check_config(session),
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,

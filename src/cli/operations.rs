@@ -10,7 +10,7 @@ use super::{Failure, Session, exit};
 use crate::jobs;
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
-use crate::store::{self, Db};
+use crate::store::{self, Db, Roles};
 
 pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<ExitCode, Failure> {
     let Some(job) = jobs::find(name) else {
@@ -53,13 +53,28 @@ pub fn told(finished: &Finished) -> String {
     lines.join("\n")
 }
 
-pub async fn migrate(session: &Session) -> Result<ExitCode, Failure> {
+pub async fn migrate(session: &Session, roles: Option<Roles>) -> Result<ExitCode, Failure> {
     let config = session.config()?;
     let db = Db::open(&session.url(&config)).await?;
-    store::prepare(&db).await?;
+    let made = roles.is_some();
+    let roles = store::migrate(&db, roles).await?;
     db.close().await;
-    let json = json!({ "schema_version": store::SCHEMA_VERSION });
-    session.output.show(&json, || format!("The schema is at version {}.", store::SCHEMA_VERSION));
+    let names = roles
+        .as_ref()
+        .map(|roles| json!({ "owner": roles.owner(), "run": roles.run(), "audit": roles.audit() }));
+    let json = json!({ "schema_version": store::SCHEMA_VERSION, "roles": names });
+    session.output.show(&json, || {
+        let mut text = format!("The schema is at version {}.", store::SCHEMA_VERSION);
+        if let Some(roles) = roles.filter(|_| made) {
+            let (owner, run, audit) = (roles.owner(), roles.run(), roles.audit());
+            text.push_str(&format!(
+                "\n\nThe roles {owner} (migrates), {run} (runs jobs, takes orders) and {audit} (reads) have their \
+                 rights.\nNone of them can log in; give each login the one that it needs:\n  \
+                 create role quittance login in role {run};"
+            ));
+        }
+        text
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -123,8 +123,9 @@ impl Db {
         Ok(Tx { conn, broken: false })
     }
 
-    /// Applies the migrations that are missing.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    /// Applies the migrations that are missing, on PostgreSQL as the role that owns the schema where
+    /// there is one.
+    pub async fn migrate(&self, owner: Option<String>) -> Result<(), StoreError> {
         let migrator = super::migrations::migrator(self.dialect());
         match &self.pools {
             // The migrator takes no lock on SQLite: of two programs that begin at once, one waits.
@@ -133,7 +134,15 @@ impl Db {
                 migrator.run(&mut *tx).await?;
                 tx.commit().await?;
             }
-            Pools::Postgres { pool, .. } => migrator.run(pool).await?,
+            Pools::Postgres { pool, .. } => {
+                // The connection has its own role and settings, so it does not go back into the pool.
+                let mut conn = pool.acquire().await?.detach();
+                if let Some(owner) = owner {
+                    sqlx::raw_sql(AssertSqlSafe(format!("set role {owner}"))).execute(&mut conn).await?;
+                }
+                migrator.run(&mut conn).await?;
+                conn.close().await?;
+            }
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ pub enum StoreError {
          certificate with sslrootcert=FILE in the URL, and the server as the certificate does"
     )]
     Tls { place: String, source: sqlx::Error },
+    #[error("SQLite has no roles: whoever can read the file reads the books; leave --roles out")]
+    NoRoles,
     #[error("the database has no quittance schema; run `quittance migrate` once")]
     NoSchema,
     #[error("the database has schema version {found}, this quittance works with {wanted}; {remedy}")]

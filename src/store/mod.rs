@@ -18,11 +18,13 @@ pub mod invariants;
 pub mod leases;
 pub mod messages;
 pub mod orders;
+pub mod roles;
 pub mod runs;
 pub mod status;
 
 pub use db::{Db, Dialect, Tx};
 pub use error::StoreError;
+pub use roles::Roles;
 
 use db::{Value, values};
 
@@ -61,9 +63,34 @@ pub async fn check_schema(tx: &mut Tx) -> Result<(), StoreError> {
     Err(StoreError::OtherSchema { found, wanted: SCHEMA_VERSION, remedy })
 }
 
-/// Brings the schema up to date and gives the instance its own key for recipient hashes.
+/// Brings the schema up to date, and with it the rights of the roles where there are any. `named`
+/// are roles to be made now.
+pub async fn migrate(db: &Db, named: Option<Roles>) -> Result<Option<Roles>, StoreError> {
+    let roles = match named {
+        None if schema_version(&mut db.read().await?).await?.is_some() => roles::kept(db).await?,
+        named => named,
+    };
+    if roles.is_some() && db.dialect() == Dialect::Sqlite {
+        return Err(StoreError::NoRoles);
+    }
+    if let Some(roles) = &roles {
+        roles::hand_over(db, roles).await?;
+    }
+    prepare_as(db, roles.as_ref()).await?;
+    if let Some(roles) = &roles {
+        roles::grant(db, roles).await?;
+    }
+    Ok(roles)
+}
+
+/// Brings the schema of a database without roles up to date.
 pub async fn prepare(db: &Db) -> Result<(), StoreError> {
-    db.migrate().await?;
+    prepare_as(db, None).await
+}
+
+/// Applies the missing migrations and gives the instance its own key for recipient hashes.
+async fn prepare_as(db: &Db, roles: Option<&Roles>) -> Result<(), StoreError> {
+    db.migrate(roles.map(Roles::owner)).await?;
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| StoreError::Corrupt(format!("no randomness for a key: {e}")))?;
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -7,6 +7,7 @@ mod hostile;
 mod hostile_files;
 mod operation;
 mod properties;
+mod roles;
 mod runs;
 mod scenarios;
 mod secrets;
