@@ -55,7 +55,7 @@ pub fn told(finished: &Finished) -> String {
 
 pub async fn migrate(session: &Session, roles: Option<Roles>) -> Result<ExitCode, Failure> {
     let config = session.config()?;
-    let db = Db::open(&session.url(&config)).await?;
+    let db = Db::open(session.url(&config)?.expose()).await?;
     let made = roles.is_some();
     let roles = store::migrate(&db, roles).await?;
     db.close().await;
@@ -80,24 +80,36 @@ pub async fn migrate(session: &Session, roles: Option<Roles>) -> Result<ExitCode
 
 pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
     let config = session.config()?;
+    let (url, said_by) = session.database(&config)?;
+    store::check_url(url.expose()).map_err(|fault| Failure::config(fault.to_string()))?;
     let products: Vec<_> = config.catalog.products.iter().map(|product| product.id.to_string()).collect();
+    let (price_lists, packages) = (config.book.rates.len(), config.book.packages.len());
     let json = json!({
         "config": config.place,
+        "products_file": config.products_place,
+        "prices_file": config.prices_place,
+        "database": url.to_string(),
+        "database_said_by": said_by,
         "zone": config.zone.name(),
         "products": products,
-        "price_lists": config.book.rates.len(),
-        "packages": config.book.packages.len(),
+        "price_lists": price_lists,
+        "packages": packages,
         "fingerprint": config.fingerprint,
     });
     session.output.show(&json, || {
-        format!(
-            "Configuration {} is right.\nZone {}; products {}; {} price lists, {} packages.",
-            config.place,
-            config.zone.name(),
-            products.join(", "),
-            config.book.rates.len(),
-            config.book.packages.len()
-        )
+        let rows = [
+            ("settings", config.place.clone()),
+            ("products", format!("{} ({})", config.products_place, products.join(", "))),
+            ("prices", format!("{} ({price_lists} price lists, {packages} packages)", config.prices_place)),
+            ("database", format!("{url} (said by {said_by})")),
+            ("zone", config.zone.name().to_owned()),
+            ("messages", format!("kept for {} months", config.dedupe_months)),
+            ("ahead", format!("{} minutes at most", config.max_ahead_minutes)),
+            ("clock jump", format!("{} hours at most", config.max_jump_hours)),
+            ("fingerprint", config.fingerprint.clone()),
+        ];
+        let lines = rows.map(|(name, value)| format!("  {name:<12}{value}"));
+        format!("The configuration is right.\n{}", lines.join("\n"))
     });
     Ok(ExitCode::SUCCESS)
 }

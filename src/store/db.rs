@@ -2,6 +2,8 @@
 //!
 //! `$1` placeholders work on both. What differs stands in `dialect.rs`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -179,8 +181,18 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     if parts < vec![3, 51, 3] {
         return Err(StoreError::OldSqlite(version));
     }
+    warn_of_readers(options.get_filename());
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Tells of books that others can read: what this program makes is not, but files are copied about.
+fn warn_of_readers(file: &Path) {
+    let mode = std::fs::metadata(file).map_or(0, |file| file.permissions().mode());
+    if mode & 0o007 != 0 {
+        let file = file.display();
+        tracing::warn!("Other users of this machine can read the books in {file}: run `chmod 600 {file}`");
+    }
 }
 
 /// Opens the writer. Several programs that create one file at once get in each other's way: turning

@@ -31,6 +31,11 @@ use db::{Value, values};
 /// The version of the schema that this binary works with.
 pub const SCHEMA_VERSION: i64 = migrations::VERSION;
 
+/// Whether a URL can be used, without using it.
+pub fn check_url(url: &str) -> Result<(), StoreError> {
+    url::check(url)
+}
+
 /// Opens a database that is ready for use: SQLite is created and migrated as needed, PostgreSQL
 /// must have been migrated.
 pub async fn open(url: &str) -> Result<Db, StoreError> {

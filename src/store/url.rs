@@ -1,10 +1,11 @@
-//! What a PostgreSQL URL comes to: checked parameters, and TLS that can't be talked away.
+//! What a database URL comes to: checked parameters, and TLS that can't be talked away.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::error::StoreError;
 
@@ -45,6 +46,14 @@ fn split_connections(url: &str) -> Result<(String, u32), StoreError> {
             number.ok_or_else(|| StoreError::Url("`connections` is a number from 1 to 1000".into()))?;
     }
     Ok((format!("{place}?{}", rest.join("&")), connections))
+}
+
+/// Whether a URL can be used, without using it.
+pub(super) fn check(url: &str) -> Result<(), StoreError> {
+    match url.starts_with("sqlite:") {
+        true => SqliteConnectOptions::from_str(url).map(drop).map_err(|e| StoreError::Url(e.to_string())),
+        false => postgres_options(url).map(drop),
+    }
 }
 
 /// How to connect to the PostgreSQL server that a URL names, and with how many connections.
