@@ -7,6 +7,7 @@ mod accounts;
 mod daemon;
 mod explain;
 mod intake;
+mod manual;
 mod operations;
 mod orders;
 mod output;
@@ -143,6 +144,12 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print what lets a shell complete commands and options: put it where the shell looks for it
+    #[command(hide = true)]
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
 }
 
 /// Parses the arguments, runs the command, prints, and gives the exit code.
@@ -198,6 +205,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man) => manual::page(),
         Some(Command::Scenario { files }) => operations::scenarios(session, &files),
     }
 }

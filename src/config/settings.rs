@@ -99,14 +99,13 @@ fn schedules(root: &mut Table<'_>) -> BTreeMap<&'static str, Schedule> {
 
 /// A file name stays as it is here; it is relative to quittance.toml.
 fn database(root: &mut Table<'_>) -> Option<Database> {
+    let url = root.optional("database", url);
     let file = root.optional("database_file", text);
-    if file.is_some() {
-        root.refuse("database", "the database is said twice: leave out `database` or `database_file`");
+    if url.is_some() && file.is_some() {
+        let both = "the database is said twice: leave out `database` or `database_file`";
+        root.fault_at(root.place_of("database"), both);
     }
-    match file {
-        Some(file) => Some(Database::File(file.into())),
-        None => root.optional("database", url).map(Database::Url),
-    }
+    url.map(Database::Url).or(file.map(|file| Database::File(file.into())))
 }
 
 fn named(root: &mut Table<'_>, key: &'static str, default: &str) -> (String, Place) {
