@@ -12,5 +12,6 @@ mod runs;
 mod scenarios;
 mod secrets;
 mod support;
+mod systemd;
 mod tables;
 mod tidy;
