@@ -1,5 +1,6 @@
 //! What the operator runs: jobs by hand, migrate, check-config, digest, scenarios.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use super::output::{count, line};
 use super::{Failure, Session, exit};
-use crate::jobs;
+use crate::jobs::{self, Job};
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
 use crate::store::{self, Db, Roles};
@@ -94,10 +95,14 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
         "products": products,
         "price_lists": price_lists,
         "packages": packages,
+        "listen": config.listen.map(|address| address.to_string()),
+        "spool": config.spool,
+        "schedule": config.schedules.iter().map(|(job, when)| (*job, when.as_str())).collect::<BTreeMap<_, _>>(),
         "fingerprint": config.fingerprint,
     });
     session.output.show(&json, || {
-        let rows = [
+        let place = |found: Option<String>| found.unwrap_or_else(|| "off".into());
+        let mut rows = vec![
             ("settings", config.place.clone()),
             ("products", format!("{} ({})", config.products_place, products.join(", "))),
             ("prices", format!("{} ({price_lists} price lists, {packages} packages)", config.prices_place)),
@@ -106,9 +111,14 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
             ("messages", format!("kept for {} months", config.dedupe_months)),
             ("ahead", format!("{} minutes at most", config.max_ahead_minutes)),
             ("clock jump", format!("{} hours at most", config.max_jump_hours)),
-            ("fingerprint", config.fingerprint.clone()),
+            ("lease", format!("{} seconds", config.lease.as_secs())),
+            ("http", place(config.listen.map(|address| address.to_string()))),
+            ("spool", place(config.spool.as_ref().map(|dir| dir.display().to_string()))),
         ];
-        let lines = rows.map(|(name, value)| format!("  {name:<12}{value}"));
+        let when = |job: &Job| config.schedules.get(job.name).map(|schedule| schedule.as_str().to_owned());
+        rows.extend(jobs::ALL.iter().map(|job| (job.name, place(when(job)))));
+        rows.push(("fingerprint", config.fingerprint.clone()));
+        let lines: Vec<_> = rows.iter().map(|(name, value)| format!("  {name:<19}{value}")).collect();
         format!("The configuration is right.\n{}", lines.join("\n"))
     });
     Ok(ExitCode::SUCCESS)
