@@ -185,4 +185,12 @@ mod tests {
         }
         assert!(matches!(mode("postgres://localhost/books?sslmode=prefer"), Ok(PgSslMode::Prefer)));
     }
+
+    #[test]
+    fn a_url_without_a_user_means_whoever_runs_the_program() {
+        let id = std::process::Command::new("id").arg("-un").output().unwrap();
+        let me = std::env::var("PGUSER").unwrap_or(String::from_utf8(id.stdout).unwrap().trim().to_owned());
+        let (options, _) = postgres_options("postgres:///books?host=/run/postgresql").unwrap();
+        assert_eq!(options.get_username(), me);
+    }
 }
