@@ -150,3 +150,4 @@ left join plans t on t.account_id = r.account_id and t.plan_no = r.to_plan;
 
 -- Windows become final in order of time.
 create index charges_window on charges {spans window_start};
+create index receipts_by_part on receipts (id_hi, id_lo) where part > 0;

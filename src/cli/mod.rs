@@ -7,6 +7,7 @@ mod accounts;
 mod daemon;
 mod explain;
 mod intake;
+mod manual;
 mod operations;
 mod orders;
 mod output;
@@ -18,15 +19,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Output;
 pub use self::output::{Failure, count, exit, table};
 use crate::clock;
+use crate::config::database::{self, DatabaseUrl};
 use crate::config::{Config, ConfigError};
 use crate::domain::period::Timestamp;
 use crate::runner::describe;
-use crate::store::{self, Db};
+use crate::store::{self, Db, Roles};
 
 /// Billing engine for companies that sell SMS and e-mail sending.
 #[derive(Debug, Parser)]
@@ -52,7 +55,7 @@ pub struct Global {
     config: Option<PathBuf>,
     /// Database: sqlite://FILE or postgres://USER@HOST/NAME [default: sqlite://quittance.db]
     #[arg(long, global = true, value_name = "URL", env = "QUITTANCE_DATABASE_URL", hide_env_values = true)]
-    database: Option<String>,
+    database: Option<DatabaseUrl>,
     /// Work as of this time (RFC 3339 with offset) instead of the wall clock
     #[arg(long, global = true, value_name = "T", value_parser = parse_time)]
     as_of: Option<Timestamp>,
@@ -100,7 +103,12 @@ enum Command {
     /// What waits: messages to be charged, suspense, quarantined lines, suspended accounts
     Status,
     /// Bring the database's schema up to date
-    Migrate,
+    Migrate {
+        /// PostgreSQL: also make the roles PREFIX_owner, PREFIX_run and PREFIX_audit, each with no more
+        /// rights than it needs, and hand the schema over to the first; once is enough
+        #[arg(long, value_name = "PREFIX", value_parser = Roles::parse)]
+        roles: Option<Roles>,
+    },
     /// Check the configuration and show what it says
     CheckConfig,
     /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
@@ -136,12 +144,28 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print what lets a shell complete commands and options: put it where the shell looks for it
+    #[command(hide = true)]
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
 }
 
 /// Parses the arguments, runs the command, prints, and gives the exit code.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    // What it makes is for its user alone, whatever the shell says (F107).
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let matches = Args::command().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     start_log(&args);
+    let on_command_line = matches.value_source("database") == Some(ValueSource::CommandLine);
+    if on_command_line && args.global.database.as_ref().is_some_and(DatabaseUrl::has_password) {
+        tracing::warn!(
+            "Other users of this machine can see the password in --database: put the URL into a file that only \
+             you can read, and name it by `database_file` in quittance.toml"
+        );
+    }
     let output = Output { json: args.global.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -169,7 +193,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Daemon) => daemon::run(session).await,
         Some(Command::Jobs) => status::jobs(session).await,
         Some(Command::Status) => status::status(session).await,
-        Some(Command::Migrate) => operations::migrate(session).await,
+        Some(Command::Migrate { roles }) => operations::migrate(session, roles).await,
         Some(Command::CheckConfig) => operations::check_config(session),
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,
@@ -181,6 +205,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man) => manual::page(),
         Some(Command::Scenario { files }) => operations::scenarios(session, &files),
     }
 }
@@ -208,12 +234,33 @@ impl Session {
 
     /// The database that applies here, ready for use.
     pub async fn open(&self, config: &Config) -> Result<Db, Failure> {
-        Ok(store::open(&self.url(config)).await?)
+        Ok(store::open(self.url(config)?.expose()).await?)
     }
 
-    pub fn url(&self, config: &Config) -> String {
-        let url = self.global.database.clone().or_else(|| config.database.clone());
-        url.unwrap_or_else(|| "sqlite://quittance.db".into())
+    pub fn url(&self, config: &Config) -> Result<DatabaseUrl, Failure> {
+        self.database(config).map(|(url, _)| url)
+    }
+
+    /// Where the books are and who says so: the command line or the environment, else the credential
+    /// that systemd hands over, else the configuration.
+    fn database(&self, config: &Config) -> Result<(DatabaseUrl, String), Failure> {
+        if let Some(url) = &self.global.database {
+            return Ok((url.clone(), "--database or QUITTANCE_DATABASE_URL".into()));
+        }
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credential = credentials.map(|dir| dir.join("database-url")).filter(|file| file.exists());
+        let found = match (credential, &config.database) {
+            (Some(file), _) => {
+                database::read_url(&file).map(|url| (url, "systemd's credential database-url".into()))
+            }
+            (None, Some(configured)) => {
+                configured.url().map(|url| (url, configured.place().unwrap_or(&config.place).to_owned()))
+            }
+            (None, None) => {
+                Ok((DatabaseUrl::new("sqlite://quittance.db"), "nobody, so it is in this directory".into()))
+            }
+        };
+        found.map_err(Failure::config)
     }
 
     pub fn now(&self) -> Timestamp {

@@ -1,5 +1,6 @@
 //! What the operator runs: jobs by hand, migrate, check-config, digest, scenarios.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,10 +8,10 @@ use serde_json::json;
 
 use super::output::{count, line};
 use super::{Failure, Session, exit};
-use crate::jobs;
+use crate::jobs::{self, Job};
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
-use crate::store::{self, Db};
+use crate::store::{self, Db, Roles};
 
 pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<ExitCode, Failure> {
     let Some(job) = jobs::find(name) else {
@@ -53,36 +54,72 @@ pub fn told(finished: &Finished) -> String {
     lines.join("\n")
 }
 
-pub async fn migrate(session: &Session) -> Result<ExitCode, Failure> {
+pub async fn migrate(session: &Session, roles: Option<Roles>) -> Result<ExitCode, Failure> {
     let config = session.config()?;
-    let db = Db::open(&session.url(&config)).await?;
-    store::prepare(&db).await?;
+    let db = Db::open(session.url(&config)?.expose()).await?;
+    let made = roles.is_some();
+    let roles = store::migrate(&db, roles).await?;
     db.close().await;
-    let json = json!({ "schema_version": store::SCHEMA_VERSION });
-    session.output.show(&json, || format!("The schema is at version {}.", store::SCHEMA_VERSION));
+    let names = roles
+        .as_ref()
+        .map(|roles| json!({ "owner": roles.owner(), "run": roles.run(), "audit": roles.audit() }));
+    let json = json!({ "schema_version": store::SCHEMA_VERSION, "roles": names });
+    session.output.show(&json, || {
+        let mut text = format!("The schema is at version {}.", store::SCHEMA_VERSION);
+        if let Some(roles) = roles.filter(|_| made) {
+            let (owner, run, audit) = (roles.owner(), roles.run(), roles.audit());
+            text.push_str(&format!(
+                "\n\nThe roles {owner} (migrates), {run} (runs jobs, takes orders) and {audit} (reads) have their \
+                 rights.\nNone of them can log in; give each login the one that it needs:\n  \
+                 create role quittance login in role {run};"
+            ));
+        }
+        text
+    });
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
     let config = session.config()?;
+    let (url, said_by) = session.database(&config)?;
+    store::check_url(url.expose()).map_err(|fault| Failure::config(fault.to_string()))?;
     let products: Vec<_> = config.catalog.products.iter().map(|product| product.id.to_string()).collect();
+    let (price_lists, packages) = (config.book.rates.len(), config.book.packages.len());
     let json = json!({
         "config": config.place,
+        "products_file": config.products_place,
+        "prices_file": config.prices_place,
+        "database": url.to_string(),
+        "database_said_by": said_by,
         "zone": config.zone.name(),
         "products": products,
-        "price_lists": config.book.rates.len(),
-        "packages": config.book.packages.len(),
+        "price_lists": price_lists,
+        "packages": packages,
+        "listen": config.listen.map(|address| address.to_string()),
+        "spool": config.spool,
+        "schedule": config.schedules.iter().map(|(job, when)| (*job, when.as_str())).collect::<BTreeMap<_, _>>(),
         "fingerprint": config.fingerprint,
     });
     session.output.show(&json, || {
-        format!(
-            "Configuration {} is right.\nZone {}; products {}; {} price lists, {} packages.",
-            config.place,
-            config.zone.name(),
-            products.join(", "),
-            config.book.rates.len(),
-            config.book.packages.len()
-        )
+        let place = |found: Option<String>| found.unwrap_or_else(|| "off".into());
+        let mut rows = vec![
+            ("settings", config.place.clone()),
+            ("products", format!("{} ({})", config.products_place, products.join(", "))),
+            ("prices", format!("{} ({price_lists} price lists, {packages} packages)", config.prices_place)),
+            ("database", format!("{url} (said by {said_by})")),
+            ("zone", config.zone.name().to_owned()),
+            ("messages", format!("kept for {} months", config.dedupe_months)),
+            ("ahead", format!("{} minutes at most", config.max_ahead_minutes)),
+            ("clock jump", format!("{} hours at most", config.max_jump_hours)),
+            ("lease", format!("{} seconds", config.lease.as_secs())),
+            ("http", place(config.listen.map(|address| address.to_string()))),
+            ("spool", place(config.spool.as_ref().map(|dir| dir.display().to_string()))),
+        ];
+        let when = |job: &Job| config.schedules.get(job.name).map(|schedule| schedule.as_str().to_owned());
+        rows.extend(jobs::ALL.iter().map(|job| (job.name, place(when(job)))));
+        rows.push(("fingerprint", config.fingerprint.clone()));
+        let lines: Vec<_> = rows.iter().map(|(name, value)| format!("  {name:<19}{value}")).collect();
+        format!("The configuration is right.\n{}", lines.join("\n"))
     });
     Ok(ExitCode::SUCCESS)
 }

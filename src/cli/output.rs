@@ -38,6 +38,10 @@ impl Failure {
         Failure { exit: exit::FAILED, message: message.into(), code: None }
     }
 
+    pub fn config(message: impl Into<String>) -> Failure {
+        Failure { exit: exit::BAD_CONFIG, message: message.into(), code: None }
+    }
+
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { exit: exit::USAGE, message: message.into(), code: None }
     }

@@ -11,6 +11,7 @@
 pub mod reader;
 pub mod values;
 
+pub mod database;
 pub mod packages;
 pub mod prices;
 pub mod products;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use self::database::{Database, is_open_to_others};
 use self::products::Products;
 use self::reader::{Fault, File};
 use self::settings::Settings;
@@ -39,8 +41,11 @@ use crate::schedule::Schedule;
 pub struct Config {
     /// The file it came from, or `built in`.
     pub place: String,
+    /// The files of products and prices.
+    pub products_place: String,
+    pub prices_place: String,
     /// Where the books are, unless the command line or the environment says otherwise.
-    pub database: Option<String>,
+    pub database: Option<Database>,
     /// Months, days and validities follow this zone's calendar.
     pub zone: Zone,
     /// Messages are kept, and so recognised when they come again, for this many months (D71).
@@ -109,7 +114,11 @@ impl Config {
             ConfigError { faults: vec![Fault { file: name.clone(), at: None, what }] }
         })?;
         let file = File::new(&name, &text);
-        let settings = settings::read(&file);
+        let mut settings = settings::read(&file);
+        refuse_open_secrets(path, &file, &settings);
+        if let Some(Database::File(name)) = &mut settings.database {
+            *name = path.with_file_name(&*name);
+        }
         let beside = |key: &str, named: &(String, reader::Place)| {
             let path = path.with_file_name(&named.0);
             let read = std::fs::read_to_string(&path).map_err(|error| {
@@ -160,6 +169,20 @@ impl Config {
     }
 }
 
+/// A password in a file that everybody reads is no secret (F107).
+fn refuse_open_secrets(path: &Path, file: &File<'_>, settings: &Settings) {
+    let Some(Database::Url(url)) = &settings.database else { return };
+    let is_open = std::fs::metadata(path).is_ok_and(|file| is_open_to_others(&file.permissions()));
+    if url.has_password() && is_open {
+        let path = path.display();
+        let what = format!(
+            "`database` has a password, and this file is open to others: run `chmod 640 {path}`, or put the URL \
+             into a file of its own and name it by `database_file`"
+        );
+        file.fault(settings.database_at, what);
+    }
+}
+
 /// Puts the parts together, or all their faults. A text is None where its file can't be read; its
 /// absence is a fault of the first file, and the other one is checked all the same.
 fn assemble(
@@ -192,8 +215,11 @@ fn assemble(
         }
     };
     let text = |file: Option<&(String, String)>| file.map(|(_, text)| text.clone()).unwrap_or_default();
+    let name = |file: Option<&(String, String)>| file.map(|(name, _)| name.clone()).unwrap_or_default();
     Ok(Config {
         place: place.to_owned(),
+        products_place: name(products_file),
+        prices_place: name(prices_file),
         database: settings.database,
         zone,
         dedupe_months: settings.dedupe_months,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::database::{Database, url};
 use super::reader::{Entry, File, Place, Table, closest};
 use super::values::{address, hours, minutes, months, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
@@ -23,7 +24,9 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 /// What quittance.toml says, with the defaults for what it leaves out.
 #[derive(Debug)]
 pub struct Settings {
-    pub database: Option<String>,
+    pub database: Option<Database>,
+    /// Where the database is said.
+    pub database_at: Place,
     /// None where it couldn't be read; the fault is noted.
     pub zone: Option<Zone>,
     pub dedupe_months: u32,
@@ -49,7 +52,8 @@ pub fn read(file: &File<'_>) -> Settings {
     let mut root = Table::root(file, &tree);
     let mut source_zones = BTreeMap::new();
     let settings = Settings {
-        database: root.optional("database", text),
+        database_at: root.place_of("database"),
+        database: database(&mut root),
         zone: match root.has("zone") {
             true => root.optional("zone", zone),
             false => Zone::parse(DEFAULT_ZONE),
@@ -91,6 +95,17 @@ fn schedules(root: &mut Table<'_>) -> BTreeMap<&'static str, Schedule> {
         section.finish();
     }
     schedules
+}
+
+/// A file name stays as it is here; it is relative to quittance.toml.
+fn database(root: &mut Table<'_>) -> Option<Database> {
+    let url = root.optional("database", url);
+    let file = root.optional("database_file", text);
+    if url.is_some() && file.is_some() {
+        let both = "the database is said twice: leave out `database` or `database_file`";
+        root.fault_at(root.place_of("database"), both);
+    }
+    url.map(Database::Url).or(file.map(|file| Database::File(file.into())))
 }
 
 fn named(root: &mut Table<'_>, key: &'static str, default: &str) -> (String, Place) {

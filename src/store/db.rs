@@ -2,11 +2,13 @@
 //!
 //! `$1` placeholders work on both. What differs stands in `dialect.rs`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -17,6 +19,7 @@ use sqlx::{
 };
 
 use super::error::StoreError;
+use super::url::{place, postgres_options};
 pub use super::value::Value;
 pub(crate) use super::value::values;
 
@@ -122,8 +125,9 @@ impl Db {
         Ok(Tx { conn, broken: false })
     }
 
-    /// Applies the migrations that are missing.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    /// Applies the migrations that are missing, on PostgreSQL as the role that owns the schema where
+    /// there is one.
+    pub async fn migrate(&self, owner: Option<String>) -> Result<(), StoreError> {
         let migrator = super::migrations::migrator(self.dialect());
         match &self.pools {
             // The migrator takes no lock on SQLite: of two programs that begin at once, one waits.
@@ -132,7 +136,15 @@ impl Db {
                 migrator.run(&mut *tx).await?;
                 tx.commit().await?;
             }
-            Pools::Postgres { pool, .. } => migrator.run(pool).await?,
+            Pools::Postgres { pool, .. } => {
+                // The connection has its own role and settings, so it does not go back into the pool.
+                let mut conn = pool.acquire().await?.detach();
+                if let Some(owner) = owner {
+                    sqlx::raw_sql(AssertSqlSafe(format!("set role {owner}"))).execute(&mut conn).await?;
+                }
+                migrator.run(&mut conn).await?;
+                conn.close().await?;
+            }
         }
         Ok(())
     }
@@ -169,8 +181,18 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     if parts < vec![3, 51, 3] {
         return Err(StoreError::OldSqlite(version));
     }
+    warn_of_readers(options.get_filename());
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Tells of books that others can read: what this program makes is not, but files are copied about.
+fn warn_of_readers(file: &Path) {
+    let mode = std::fs::metadata(file).map_or(0, |file| file.permissions().mode());
+    if mode & 0o007 != 0 {
+        let file = file.display();
+        tracing::warn!("Other users of this machine can read the books in {file}: run `chmod 600 {file}`");
+    }
 }
 
 /// Opens the writer. Several programs that create one file at once get in each other's way: turning
@@ -200,79 +222,10 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
-/// Parameters that a PostgreSQL URL may have, beside `options[..]`.
-const POSTGRES_PARAMETERS: &[&str] = &[
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
-    "statement-cache-capacity",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-    "options",
-    "connections",
-];
-
-/// Connections of the pool where the URL has no `connections=`.
-const CONNECTIONS: u32 = 8;
-
-/// Takes our own parameter `connections=N` out of a URL. One connection is enough, if slower; leases
-/// are kept on one beside them.
-fn split_connections(url: &str) -> Result<(String, u32), StoreError> {
-    let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), CONNECTIONS)) };
-    let mut connections = CONNECTIONS;
-    let mut rest = Vec::new();
-    for pair in query.split('&') {
-        let Some(number) = pair.strip_prefix("connections=") else {
-            rest.push(pair);
-            continue;
-        };
-        let number = number.parse().ok().filter(|number| (1..=1_000).contains(number));
-        connections =
-            number.ok_or_else(|| StoreError::Url("`connections` is a number from 1 to 1000".into()))?;
-    }
-    Ok((format!("{place}?{}", rest.join("&")), connections))
-}
-
-/// Any other parameter is a slip of the pen. sqlx would ignore it, be it `sslmod=verify-full`, and
-/// log it with its value, be it `pasword=..` (F106).
-fn check_parameters(url: &str) -> Result<(), StoreError> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
-    let known =
-        |name: &str| name.is_empty() || name.starts_with("options[") || POSTGRES_PARAMETERS.contains(&name);
-    match names.into_iter().find(|name| !known(name)) {
-        None => Ok(()),
-        Some(name) => Err(StoreError::Url(format!(
-            "`{name}` is not a parameter of PostgreSQL; there are {}",
-            POSTGRES_PARAMETERS.join(", ")
-        ))),
-    }
-}
-
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
-    check_parameters(url)?;
-    let (url, connections) = split_connections(url)?;
-    let options = PgConnectOptions::from_str(&url)
-        .map_err(|e| StoreError::Url(e.to_string()))?
-        .application_name("quittance")
-        // Notices are not for the log: the rollback below draws one each time it is not needed.
-        .options([
-            ("lock_timeout", "30s"),
-            ("TimeZone", "UTC"),
-            ("jit", "off"),
-            ("client_min_messages", "error"),
-        ])
-        .disable_statement_logging();
+    let (options, connections) = postgres_options(url)?;
     // Asked once outside the pool, which would try a server that is not there for ten seconds.
-    let place =
-        || format!("{} on {}", options.get_database().unwrap_or("of the user's name"), options.get_host());
-    let asked = options.connect().await.map_err(|source| StoreError::Open { place: place(), source })?;
+    let asked = options.connect().await.map_err(|source| StoreError::not_open(place(&options), source))?;
     asked.close().await?;
     let pool = |connections: u32| {
         PgPoolOptions::new()

@@ -12,6 +12,13 @@ pub enum StoreError {
     OldSqlite(String),
     #[error("the database {place} can't be opened; check the URL, the server and the file's rights")]
     Open { place: String, source: sqlx::Error },
+    #[error(
+        "the database {place} gives no TLS that can be trusted; name the authority that signed its \
+         certificate with sslrootcert=FILE in the URL, and the server as the certificate does"
+    )]
+    Tls { place: String, source: sqlx::Error },
+    #[error("SQLite has no roles: whoever can read the file reads the books; leave --roles out")]
+    NoRoles,
     #[error("the database has no quittance schema; run `quittance migrate` once")]
     NoSchema,
     #[error("the database has schema version {found}, this quittance works with {wanted}; {remedy}")]
@@ -52,6 +59,18 @@ impl StoreError {
                 | StoreError::Collision
                 | StoreError::Lost(_)
         )
+    }
+
+    /// A database that can't be connected to.
+    pub(super) fn not_open(place: String, source: sqlx::Error) -> StoreError {
+        match source {
+            sqlx::Error::Tls(_) => StoreError::Tls { place, source },
+            // So a handshake ends in which the certificate was not accepted.
+            sqlx::Error::Io(ref fault) if fault.kind() == std::io::ErrorKind::InvalidData => {
+                StoreError::Tls { place, source }
+            }
+            source => StoreError::Open { place, source },
+        }
     }
 
     /// Whether a unique key was in the way.

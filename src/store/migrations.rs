@@ -10,6 +10,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("foundation", include_str!("../../migrations/0001_foundation.sql")),
     ("views", include_str!("../../migrations/0002_views.sql")),
     ("runs", include_str!("../../migrations/0003_runs.sql")),
+    ("append_only", include_str!("../../migrations/0004_append_only.sql")),
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
 ];
 
@@ -36,6 +37,27 @@ fn render(dialect: Dialect, text: &str) -> String {
     }
     sql.push_str(rest);
     sql
+}
+
+/// Triggers that refuse to change or delete a table's rows.
+fn append_only(dialect: Dialect, table: &str) -> String {
+    let refusal = format!("{table} is append only: add a row that mends it");
+    match dialect {
+        Dialect::Postgres => format!(
+            "create function {table}_append_only() returns trigger language plpgsql as \
+             $$ begin raise exception '{refusal}'; end $$;\n\
+             create trigger {table}_append_only before update or delete or truncate on {table} \
+             for each statement execute function {table}_append_only();"
+        ),
+        Dialect::Sqlite => ["update", "delete"]
+            .map(|event| {
+                format!(
+                    "create trigger {table}_no_{event} before {event} on {table} \
+                     begin select raise(abort, '{refusal}'); end;"
+                )
+            })
+            .join("\n"),
+    }
 }
 
 fn placeholder(dialect: Dialect, word: &str) -> String {
@@ -67,6 +89,7 @@ fn placeholder(dialect: Dialect, word: &str) -> String {
             "(strftime('%Y-%m-%dT%H:%M:%S', ({column}) / 1000000, 'unixepoch') || \
              printf('.%06dZ', ({column}) % 1000000))"
         ),
+        ("append_only", dialect) => append_only(dialect, column),
         // Left as it is, so that the database names it in its complaint.
         _ => format!("{{{word}}}"),
     }

@@ -7,6 +7,7 @@ pub mod db;
 mod dialect;
 mod error;
 mod migrations;
+mod url;
 mod value;
 
 pub mod accounts;
@@ -19,17 +20,24 @@ pub mod leases;
 pub mod messages;
 pub mod orders;
 pub mod receipts;
+pub mod roles;
 pub mod runs;
 pub mod settling;
 pub mod status;
 
 pub use db::{Db, Dialect, Tx};
 pub use error::StoreError;
+pub use roles::Roles;
 
 use db::{Row, Value, values};
 
 /// The version of the schema that this binary works with.
 pub const SCHEMA_VERSION: i64 = migrations::VERSION;
+
+/// Whether a URL can be used, without using it.
+pub fn check_url(url: &str) -> Result<(), StoreError> {
+    url::check(url)
+}
 
 /// Opens a database that is ready for use: SQLite is created and migrated as needed, PostgreSQL
 /// must have been migrated.
@@ -63,9 +71,34 @@ pub async fn check_schema(tx: &mut Tx) -> Result<(), StoreError> {
     Err(StoreError::OtherSchema { found, wanted: SCHEMA_VERSION, remedy })
 }
 
-/// Brings the schema up to date and gives the instance its own key for recipient hashes.
+/// Brings the schema up to date, and with it the rights of the roles where there are any. `named`
+/// are roles to be made now.
+pub async fn migrate(db: &Db, named: Option<Roles>) -> Result<Option<Roles>, StoreError> {
+    let roles = match named {
+        None if schema_version(&mut db.read().await?).await?.is_some() => roles::kept(db).await?,
+        named => named,
+    };
+    if roles.is_some() && db.dialect() == Dialect::Sqlite {
+        return Err(StoreError::NoRoles);
+    }
+    if let Some(roles) = &roles {
+        roles::hand_over(db, roles).await?;
+    }
+    prepare_as(db, roles.as_ref()).await?;
+    if let Some(roles) = &roles {
+        roles::grant(db, roles).await?;
+    }
+    Ok(roles)
+}
+
+/// Brings the schema of a database without roles up to date.
 pub async fn prepare(db: &Db) -> Result<(), StoreError> {
-    db.migrate().await?;
+    prepare_as(db, None).await
+}
+
+/// Applies the missing migrations and gives the instance its own key for recipient hashes.
+async fn prepare_as(db: &Db, roles: Option<&Roles>) -> Result<(), StoreError> {
+    db.migrate(roles.map(Roles::owner)).await?;
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| StoreError::Corrupt(format!("no randomness for a key: {e}")))?;
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -126,40 +126,32 @@ impl ReceiptStaging {
 
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
         let received_at = self.received_at.0;
+        if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
+            // A whole receipt after one of a part, or the other way round, contradicts it (D66).
+            tx.execute(PART_CONFLICTS, values![batch_no]).await?;
+            tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
+            tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
+        }
         let all = format!(
             "insert into receipts (batch_no, received_at, {STAGED}) select $1, {received_at}, {STAGED} \
              from staged_receipts"
         );
         let key = "id_hi, id_lo, account_id, part, slot";
-        let mut accepted = batches::insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
+        let accepted = batches::insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
         let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
                         select $1, line, 'rejected', reason, detail, raw from staged_lines";
         tx.execute(rejected, values![batch_no]).await?;
-        if accepted != self.staged {
-            tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
-        }
-        if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
-            accepted -= self.part_conflicts(tx, batch_no).await?;
-        }
         tx.execute(KEEP_FAILURES, values![batch_no]).await?;
-        tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
         if accepted == self.staged {
             return Ok(());
         }
+        tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
+        tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
         let count = "select count(*) from batch_lines where batch_no = $1 and verdict = 'conflict'";
         let conflicts = tx.int(count, values![batch_no]).await?;
         let duplicates = self.staged - accepted - conflicts;
         let sql = "update batches set accepted = $2, duplicates = $3, conflicts = $4 where batch_no = $1";
         tx.execute(sql, values![batch_no, accepted, duplicates, conflicts]).await.map(|_| ())
-    }
-
-    /// A whole receipt after one of a part, or the other way round, contradicts it (D66).
-    async fn part_conflicts(&self, tx: &mut Tx, batch_no: i64) -> Result<i64, StoreError> {
-        tx.execute(PART_CONFLICTS, values![batch_no]).await?;
-        let sql = "delete from receipts where batch_no = $1 and slot = 'final' and exists (select 1 \
-                   from batch_lines l where l.batch_no = receipts.batch_no and l.line = receipts.line \
-                   and l.verdict = 'conflict')";
-        Ok(tx.execute(sql, values![batch_no]).await? as i64)
     }
 }
 
@@ -178,13 +170,17 @@ const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, rea
     where not (r.batch_no = $1 and r.line = s.line)";
 
 const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
-    select r.batch_no, r.line, 'conflict', 'part_and_whole', \
-           'batch ' || cast(min(o.batch_no) as text) || ' told of ' \
-           || case when r.part = 0 then 'parts of the message' else 'the whole message' end \
-    from receipts r join receipts o on o.id_hi = r.id_hi and o.id_lo = r.id_lo and o.account_id = r.account_id \
-      and o.slot = 'final' and (o.part = 0) <> (r.part = 0) \
-      and (o.batch_no < r.batch_no or (o.batch_no = r.batch_no and o.line < r.line)) \
-    where r.batch_no = $1 and r.slot = 'final' group by r.batch_no, r.line, r.part";
+    select $1, s.line, 'conflict', 'part_and_whole', \
+           case when s.part = 0 then 'an earlier receipt told of parts of the message' \
+                else 'an earlier receipt told of the whole message' end \
+    from staged_receipts s where s.slot = 'final' and ( \
+      exists (select 1 from receipts r where r.id_hi = s.id_hi and r.id_lo = s.id_lo \
+        and r.account_id = s.account_id and r.slot = 'final' and (r.part = 0) <> (s.part = 0)) \
+      or exists (select 1 from staged_receipts o where o.id_hi = s.id_hi and o.id_lo = s.id_lo \
+        and o.account_id = s.account_id and o.slot = 'final' and (o.part = 0) <> (s.part = 0) and o.line < s.line))";
+
+const LEAVE_OUT_CONFLICTS: &str = "delete from staged_receipts where line in \
+    (select line from batch_lines where batch_no = $1 and verdict = 'conflict')";
 
 const KEEP_FAILURES: &str = "insert into failures (id_hi, id_lo, account_id, part, parts, batch_no, line, \
       report_time, received_at, biz_id, recipient_hash) \
@@ -196,7 +192,7 @@ const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, i
       detail, opened_at) \
     select 'conflict', s.account_id, s.id_hi, s.id_lo, s.part, l.batch_no, l.line, l.detail, $2 \
     from batch_lines l join staged_receipts s on s.line = l.line \
-    where l.batch_no = $1 and l.verdict = 'conflict'";
+    where l.batch_no = $1 and l.verdict = 'conflict' on conflict (kind, batch_no, line) do nothing";
 
 /// A receipt as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

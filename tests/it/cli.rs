@@ -36,6 +36,39 @@ fn the_commands_are_well_formed() {
 }
 
 #[test]
+fn the_man_page_and_the_completions_know_every_command() {
+    let database = sqlite();
+    let program = Program::on(&database);
+    let page = program.run(&["man"]).exits(0).stdout;
+    let shells = ["bash", "zsh", "fish"].map(|shell| program.run(&["completions", shell]).exits(0).stdout);
+    let plain = page.replace("\\-", "-");
+    for section in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        assert!(
+            page.contains(&format!(".SH \"{section}\"")) || page.contains(&format!(".SH {section}")),
+            "{page}"
+        );
+    }
+    let mut leaves = 0;
+    let mut open = vec![("quittance".to_owned(), Args::command())];
+    while let Some((name, command)) = open.pop() {
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            open.push((format!("{name} {}", sub.get_name()), sub.clone()));
+            for script in &shells {
+                assert!(script.contains(sub.get_name()), "{name} {}", sub.get_name());
+            }
+        }
+        if !command.has_subcommands() {
+            assert!(plain.contains(&name), "the man page lacks `{name}`");
+            leaves += 1;
+        }
+    }
+    assert!(leaves > 20, "{leaves} commands");
+    let help = program.run(&["--help"]).exits(0).stdout;
+    assert!(!help.contains("completions") && !help.contains("man page"), "packagers know where to look");
+    assert!(!program.path("quittance.db").exists(), "a manual needs no database");
+}
+
+#[test]
 fn every_command_that_scripts_read_gives_the_keys_of_the_contract() {
     on_both(|database| {
         let mut program = Program::on(database);

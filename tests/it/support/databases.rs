@@ -15,7 +15,7 @@ pub struct TestDatabase {
     /// Keeps the SQLite file's directory.
     _dir: Option<tempfile::TempDir>,
     /// Server and name of a PostgreSQL database, to drop it.
-    postgres: Option<(String, String)>,
+    pub postgres: Option<(String, String)>,
 }
 
 /// Runs a check on each of the two databases.

@@ -14,7 +14,7 @@ pub const NOON: &str = "2026-03-01T12:00:00+08:00";
 
 /// The program on one database, in a directory of its own that holds the files handed in.
 pub struct Program {
-    database: String,
+    database: Option<String>,
     as_of: String,
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
@@ -42,8 +42,13 @@ impl Program {
     }
 
     pub fn on_url(url: &str) -> Program {
+        Program { database: Some(url.to_owned()), ..Program::configured() }
+    }
+
+    /// The program without `--database`: it finds out by itself where the books are.
+    pub fn configured() -> Program {
         Program {
-            database: url.to_owned(),
+            database: None,
             as_of: NOON.to_owned(),
             dir: tempfile::tempdir().expect("a temporary directory"),
             environment: Vec::new(),
@@ -107,12 +112,14 @@ impl Program {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quittance"));
         command
-            .args(["--database", &self.database, "--as-of", &self.as_of])
+            .args(self.database.iter().flat_map(|url| ["--database", url]))
+            .args(["--as-of", &self.as_of])
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("QUITTANCE_CONFIG")
             .env_remove("QUITTANCE_DATABASE_URL")
             .env_remove("QUITTANCE_LOG")
+            .env_remove("CREDENTIALS_DIRECTORY")
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
