@@ -2,6 +2,8 @@
 
 mod cli;
 mod concurrent;
+mod faults_cut;
+mod faults_lease;
 mod formats;
 mod hostile;
 mod hostile_files;

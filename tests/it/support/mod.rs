@@ -3,8 +3,10 @@
 pub mod books;
 pub mod databases;
 pub mod desk;
+pub mod facts;
 pub mod history;
 pub mod lines;
+pub mod locks;
 pub mod naive;
 pub mod program;
 pub mod shape;
