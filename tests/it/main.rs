@@ -3,6 +3,7 @@
 mod cli;
 mod concurrent;
 mod faults_cut;
+mod faults_kill;
 mod faults_lease;
 mod formats;
 mod hostile;

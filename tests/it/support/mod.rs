@@ -1,6 +1,7 @@
 //! What tests stand on: databases of their own, the program itself, its books, lines to hand in.
 
 pub mod books;
+pub mod daemon;
 pub mod databases;
 pub mod desk;
 pub mod facts;
