@@ -55,6 +55,8 @@ pub async fn start(config: &Config, shown: Arc<Shown>) -> Option<JoinHandle<()>>
             return None;
         }
     };
+    // Port 0 stands for any that is free.
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!("/healthz and /metrics on http://{address}");
     let app = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(shown);
     Some(tokio::spawn(async move {

@@ -55,11 +55,17 @@ pub enum DaemonError {
 }
 
 /// After a request to stop, how long runs may go on, and how long they may take to be rolled back.
-/// Together less than the 30 seconds that are promised.
+/// With what follows less than the 30 seconds that are promised.
 const TO_FINISH: Duration = Duration::from_secs(20);
 const TO_ROLL_BACK: Duration = Duration::from_secs(8);
+/// How long the connections may take to be closed at the end.
+const TO_CLOSE: Duration = Duration::from_secs(1);
 /// When to look again at a job that somebody else runs.
 const LOOK_AGAIN: i64 = 2_000_000;
+/// How long the database may take to say what is due, before it is asked again.
+const TO_ANSWER: Duration = Duration::from_secs(10);
+/// The ticker goes by the wall clock: where that is set back it waits until the old time comes again.
+const WITHOUT_TICKS: Duration = Duration::from_secs(3);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(setup: Setup) -> Result<(), DaemonError> {
@@ -95,7 +101,9 @@ pub async fn run(setup: Setup) -> Result<(), DaemonError> {
         http.abort();
     }
     let _ = ticker.shutdown().await;
-    daemon.db.close().await;
+    if tokio::time::timeout(TO_CLOSE, daemon.db.close()).await.is_err() {
+        tracing::warn!("The connections did not close in time; the database does it");
+    }
     tracing::info!("Stopped");
     ended
 }
@@ -192,18 +200,29 @@ impl Daemon {
         signals: &mut Signals,
         ticks: &mut mpsc::Receiver<()>,
     ) -> Result<(), DaemonError> {
+        let mut overdue = clock::deadline(WITHOUT_TICKS);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return Ok(()),
                 _ = signals.interrupt.recv() => return Ok(()),
-                _ = signals.reload.recv() => self.reload(),
-                Some(ended) = self.runs.join_next_with_id() => self.ended(ended),
-                tick = ticks.recv() => {
-                    tick.ok_or(DaemonError::Silence)?;
-                    self.plan().await?;
-                    systemd::alive();
+                _ = signals.reload.recv() => {
+                    self.reload();
+                    continue;
                 }
+                Some(ended) = self.runs.join_next_with_id() => {
+                    self.ended(ended);
+                    continue;
+                }
+                tick = ticks.recv() => tick.ok_or(DaemonError::Silence)?,
+                () = tokio::time::sleep_until(overdue) => {}
             }
+            overdue = clock::deadline(WITHOUT_TICKS);
+            tokio::select! {
+                planned = self.plan() => planned?,
+                // A database that does not answer must not keep it from ending.
+                () = signals.stop() => return Ok(()),
+            }
+            systemd::alive();
         }
     }
 
@@ -213,7 +232,12 @@ impl Daemon {
         if !self.jobs.iter().any(|state| state.wants_a_look(now)) {
             return Ok(());
         }
-        match self.look(now).await {
+        let looked = tokio::time::timeout(TO_ANSWER, self.look(now)).await;
+        let Ok(looked) = looked else {
+            tracing::warn!("The database did not say within {} s what is due", TO_ANSWER.as_secs());
+            return Ok(());
+        };
+        match looked {
             Ok(found) => {
                 for (index, slot) in found {
                     self.start(index, slot);
@@ -234,15 +258,18 @@ impl Daemon {
     async fn look(&mut self, now: Timestamp) -> Result<Vec<(usize, Slot)>, StoreError> {
         let mut tx = self.db.read().await?;
         store::check_schema(&mut tx).await?;
-        let mut found = Vec::new();
-        for (index, state) in self.jobs.iter_mut().enumerate().filter(|(_, state)| state.wants_a_look(now)) {
-            let due = due(&mut tx, &self.config, state.job, now).await?;
-            state.looked_at = now;
-            state.look_at = due.next.unwrap_or(now.plus_micros(Timestamp::HOUR));
-            found.extend(due.slot.map(|slot| (index, slot)));
+        let mut seen = Vec::new();
+        for (index, state) in self.jobs.iter().enumerate().filter(|(_, state)| state.wants_a_look(now)) {
+            seen.push((index, due(&mut tx, &self.config, state.job, now).await?));
         }
         tx.rollback().await?;
-        Ok(found)
+        // Only now: where the answer broke off in the middle, all of it is asked for again.
+        for (index, due) in &seen {
+            let state = &mut self.jobs[*index];
+            state.looked_at = now;
+            state.look_at = due.next.unwrap_or(now.plus_micros(Timestamp::HOUR));
+        }
+        Ok(seen.into_iter().filter_map(|(index, due)| Some((index, due.slot?))).collect())
     }
 
     fn start(&mut self, index: usize, slot: Slot) {
@@ -288,6 +315,11 @@ impl Daemon {
             Ok((_, Err(JobError::SlotDone))) => 0,
             Ok((_, Err(JobError::Store(error @ StoreError::Held { .. })))) => {
                 tracing::debug!(job = name, "{error}");
+                LOOK_AGAIN
+            }
+            // Another instance took it, or writes just now: that is no fault of the job.
+            Ok((_, Err(JobError::Store(error @ (StoreError::Busy | StoreError::Fenced { .. }))))) => {
+                tracing::info!(job = name, "`{name}` looks again soon: {error}");
                 LOOK_AGAIN
             }
             Ok((_, Err(error))) => {
@@ -365,6 +397,7 @@ impl Daemon {
         };
         if tokio::time::timeout(TO_ROLL_BACK, rolled_back).await.is_err() {
             tracing::error!("Runs did not end in time; the database rolls them back");
+            self.runs.abort_all();
         }
     }
 

@@ -25,7 +25,7 @@ use crate::domain::period::Timestamp;
 use crate::instance;
 use crate::jobs::{Job, JobError, Report, Run, Steps, Work};
 use crate::progress::Progress;
-use crate::store::leases::{self, Lease};
+use crate::store::leases::{self, Claimant, Lease};
 use crate::store::runs::{self, NewRun, Slot};
 use crate::store::{Db, StoreError, Tx};
 
@@ -165,7 +165,8 @@ impl Attempt<'_> {
     async fn begin(&self) -> Result<Begun, JobError> {
         let owner = instance::name();
         let mut tx = self.db.write().await?;
-        let lease = leases::claim(&mut tx, self.job.name, &owner, self.config.lease).await?;
+        let claimant = Claimant { owner: &owner, again: self.options.attempt > 1 };
+        let lease = leases::claim(&mut tx, self.job.name, claimant, self.config.lease).await?;
         runs::close_interrupted(&mut tx, self.job.name, lease.token).await?;
         if let Some(slot) = self.options.slot {
             // Another daemon may have run it since it was found due.
@@ -281,7 +282,7 @@ impl Attempt<'_> {
             return Err(error.into());
         }
         let mut tx = self.db.write().await?;
-        leases::wait_for_end(&mut tx, self.job.name).await?;
+        leases::settle(&mut tx, &begun.lease).await?;
         let record = runs::find(&mut tx, begun.run_no).await?;
         tx.rollback().await?;
         match record.is_some_and(|run| run.outcome != "running") {

@@ -238,15 +238,15 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
 }
 
 /// Whether a connection may go back into the pool. One whose transaction was cut off in the middle
-/// may still be inside of it (F07), or owe answers to questions that nobody waits for any more, which
-/// the next user would take for its own.
+/// may still be inside of it (F07), or hold the migrator's lock, or owe answers to questions that nobody
+/// waits for any more, which the next user would take for its own.
 async fn is_clean(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     static ASKED: AtomicI64 = AtomicI64::new(0);
     let number = ASKED.fetch_add(1, Ordering::Relaxed);
     let asked = async {
         sqlx::raw_sql("rollback").execute(&mut *conn).await?;
-        let row =
-            sqlx::raw_sql(AssertSqlSafe(format!("select {number}::bigint"))).fetch_one(&mut *conn).await?;
+        let question = format!("select {number}::bigint, pg_advisory_unlock_all()");
+        let row = sqlx::raw_sql(AssertSqlSafe(question)).fetch_one(&mut *conn).await?;
         row.try_get::<i64, _>(0)
     };
     let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;

@@ -27,7 +27,7 @@ pub enum StoreError {
     Busy,
     #[error("`{job}` is being run by {owner}; try again when it is done")]
     Held { job: &'static str, owner: String },
-    #[error("the lease of `{job}` was lost to another run; nothing was written")]
+    #[error("the lease of `{job}` was lost to another run; nothing was written, try again when it is done")]
     Fenced { job: &'static str },
     #[error("two transactions got in each other's way; nothing was written, try again")]
     Collision,
@@ -46,19 +46,15 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the fault is that others hold what is needed, so that trying again can help.
     pub fn is_busy(&self) -> bool {
-        matches!(self, StoreError::Busy | StoreError::Held { .. } | StoreError::Collision)
+        matches!(
+            self,
+            StoreError::Busy | StoreError::Held { .. } | StoreError::Fenced { .. } | StoreError::Collision
+        )
     }
 
     /// Whether time heals it: the same again, a little later, may well work.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            StoreError::Busy
-                | StoreError::Held { .. }
-                | StoreError::Fenced { .. }
-                | StoreError::Collision
-                | StoreError::Lost(_)
-        )
+        self.is_busy() || matches!(self, StoreError::Lost(_))
     }
 
     /// A database that can't be connected to.

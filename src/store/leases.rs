@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::db::{Db, Dialect, Tx, values};
+use super::db::{Db, Dialect, Row, Tx, values};
 use super::dialect::for_update_nowait;
 use super::error::StoreError;
 use crate::clock;
@@ -41,19 +41,47 @@ pub async fn database_now(tx: &mut Tx) -> Result<Timestamp, StoreError> {
     }
 }
 
+/// Who asks for a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    pub owner: &'a str,
+    /// It tries again after a fault: a lease that it still holds itself is that of the try before,
+    /// which ended without being able to give it back.
+    pub again: bool,
+}
+
+impl Claimant<'_> {
+    /// Whether a lease is lost to whoever holds it: its time ran out, its holder is dead, or it was
+    /// the claimant's own.
+    fn may_take(&self, found: &LeaseRow, now: Timestamp) -> bool {
+        found.owner.as_ref().is_none_or(|holder| {
+            found.until.is_none_or(|until| until <= now)
+                || (self.again && holder == self.owner)
+                || instance::is_dead(holder)
+        })
+    }
+}
+
 /// Takes a job's lease, or answers `Held` at once. Whoever held it before and ran out of time, or is
 /// known to be dead, has lost it; its session is ended, so that its locks are not waited for.
 pub async fn claim(
     tx: &mut Tx,
     job: &'static str,
-    owner: &str,
+    claimant: Claimant<'_>,
     lasts: Duration,
 ) -> Result<Lease, StoreError> {
+    // A first look without a lock: the session may hold that of the lease itself, where it stopped on
+    // its way to the commit.
+    if let Some(found) = look(tx, job, "").await?
+        && found.owner.is_some()
+        && claimant.may_take(&found, database_now(tx).await?)
+    {
+        end_session(tx, job, found.token).await?;
+    }
     let found = lock(tx, job).await?;
     let now = database_now(tx).await?;
     if let Some(holder) = &found.owner {
-        let runs_out = found.until.unwrap_or(now);
-        if runs_out > now && !instance::is_dead(holder) {
+        if !claimant.may_take(&found, now) {
             return Err(StoreError::Held { job, owner: instance::short(holder).to_owned() });
         }
         tracing::warn!("Took the lease of `{job}` over from {}", instance::short(holder));
@@ -61,7 +89,7 @@ pub async fn claim(
     }
     let lease = Lease { job, token: found.token + 1, lasts };
     let sql = "update jobs set token = $2, owner = $3, lease_until = $4, runs = runs + 1 where job = $1";
-    tx.execute(sql, values![job, lease.token, owner, now.plus_micros(micros(lasts)).0]).await?;
+    tx.execute(sql, values![job, lease.token, claimant.owner, now.plus_micros(micros(lasts)).0]).await?;
     Ok(lease)
 }
 
@@ -92,17 +120,23 @@ async fn lock(tx: &mut Tx, job: &'static str) -> Result<LeaseRow, StoreError> {
     if tx.dialect() == Dialect::Sqlite {
         tx.execute(add, values![job]).await?;
     }
-    let sql = format!(
-        "select token, owner, lease_until from jobs where job = $1{}",
-        for_update_nowait(tx.dialect())
-    );
-    let mut row = tx.row(sql.as_str(), values![job]).await?;
-    if row.is_none() {
-        tx.execute(add, values![job]).await?;
-        row = tx.row(sql.as_str(), values![job]).await?;
+    let nowait = for_update_nowait(tx.dialect());
+    if let Some(found) = look(tx, job, nowait).await? {
+        return Ok(found);
     }
-    let row = row.ok_or_else(|| StoreError::Corrupt(format!("the job `{job}` has no row")))?;
-    Ok(LeaseRow { token: row.int(0)?, owner: row.opt_text(1)?, until: row.opt_int(2)?.map(Timestamp) })
+    tx.execute(add, values![job]).await?;
+    let found = look(tx, job, nowait).await?;
+    found.ok_or_else(|| StoreError::Corrupt(format!("the job `{job}` has no row")))
+}
+
+/// Reads a job's lease, locked or not.
+async fn look(tx: &mut Tx, job: &str, locked: &str) -> Result<Option<LeaseRow>, StoreError> {
+    let sql = format!("select token, owner, lease_until from jobs where job = $1{locked}");
+    let row = tx.row(sql, values![job]).await?;
+    let read = |row: Row| {
+        Ok(LeaseRow { token: row.int(0)?, owner: row.opt_text(1)?, until: row.opt_int(2)?.map(Timestamp) })
+    };
+    row.map(read).transpose()
 }
 
 /// Makes the lease last longer. `Fenced` where it was taken over.
@@ -123,9 +157,11 @@ fn still_held(lease: &Lease, touched: u64) -> Result<(), StoreError> {
     if touched == 1 { Ok(()) } else { Err(StoreError::Fenced { job: lease.job }) }
 }
 
-/// Waits until no transaction that was about to give the lease back is under way.
-pub async fn wait_for_end(tx: &mut Tx, job: &str) -> Result<(), StoreError> {
-    tx.execute("update jobs set runs = runs where job = $1", values![job]).await.map(|_| ())
+/// Sees to it that the transaction that was to give the lease back has come to its end, whichever.
+pub async fn settle(tx: &mut Tx, lease: &Lease) -> Result<(), StoreError> {
+    // The server may not know yet that nobody is at the other end of its session.
+    end_session(tx, lease.job, lease.token).await?;
+    tx.execute("update jobs set runs = runs where job = $1", values![lease.job]).await.map(|_| ())
 }
 
 /// The name under which the session of a run is seen in `pg_stat_activity`.

@@ -2,6 +2,9 @@
 
 mod cli;
 mod concurrent;
+mod faults_cut;
+mod faults_kill;
+mod faults_lease;
 mod formats;
 mod hostile;
 mod hostile_files;

@@ -1,10 +1,13 @@
 //! What tests stand on: databases of their own, the program itself, its books, lines to hand in.
 
 pub mod books;
+pub mod daemon;
 pub mod databases;
 pub mod desk;
+pub mod facts;
 pub mod history;
 pub mod lines;
+pub mod locks;
 pub mod naive;
 pub mod program;
 pub mod shape;

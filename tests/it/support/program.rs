@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::databases::TestDatabase;
@@ -15,7 +16,8 @@ pub const NOON: &str = "2026-03-01T12:00:00+08:00";
 /// The program on one database, in a directory of its own that holds the files handed in.
 pub struct Program {
     database: Option<String>,
-    as_of: String,
+    /// None: the machine's clock.
+    as_of: Option<String>,
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
@@ -49,7 +51,7 @@ impl Program {
     pub fn configured() -> Program {
         Program {
             database: None,
-            as_of: NOON.to_owned(),
+            as_of: Some(NOON.to_owned()),
             dir: tempfile::tempdir().expect("a temporary directory"),
             environment: Vec::new(),
         }
@@ -57,8 +59,22 @@ impl Program {
 
     /// Moves the clock.
     pub fn at(&mut self, as_of: &str) -> &mut Program {
-        as_of.clone_into(&mut self.as_of);
+        self.as_of = Some(as_of.to_owned());
         self
+    }
+
+    /// Leaves the clock to the machine, as a daemon does.
+    pub fn at_present(&mut self) -> &mut Program {
+        self.as_of = None;
+        self
+    }
+
+    /// Gives the program a configuration file of its own, with the products and prices that are shipped.
+    pub fn configure(&mut self, quittance_toml: &str) -> &mut Program {
+        self.file("products.toml", include_str!("../../../config/products.toml"));
+        self.file("prices.toml", include_str!("../../../config/prices.toml"));
+        self.file("quittance.toml", quittance_toml);
+        self.set("QUITTANCE_CONFIG", "quittance.toml")
     }
 
     pub fn set(&mut self, variable: &str, value: &str) -> &mut Program {
@@ -113,7 +129,7 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quittance"));
         command
             .args(self.database.iter().flat_map(|url| ["--database", url]))
-            .args(["--as-of", &self.as_of])
+            .args(self.as_of.iter().flat_map(|as_of| ["--as-of", as_of]))
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("QUITTANCE_CONFIG")
@@ -129,6 +145,25 @@ impl Program {
 }
 
 impl Running {
+    /// A command that was connected in its own way.
+    pub fn spawn(mut command: Command, shown: &str) -> Running {
+        Running { child: command.spawn().expect("the program starts"), command: shown.to_owned() }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("it can be sent a signal");
+    }
+
+    /// Kills it and does not wait for it: it may stay a zombie for a while, as a killed cron job does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        thread::spawn(move || self.child.wait_with_output());
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it can be asked").is_some()
     }

@@ -1,0 +1,341 @@
+//! Every transaction cut at every point where it waits, and the same thing again: nothing is lost,
+//! nothing doubled, and no connection is left inside of a transaction (F01, F07).
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use quittance::config::Config;
+use quittance::desk::intake::{Input, Reading, ingest_messages, retry_batch};
+use quittance::desk::{accounts, orders};
+use quittance::domain::account::Kind;
+use quittance::domain::money::Micros;
+use quittance::domain::period::Timestamp;
+use quittance::ingest::source::Source;
+use quittance::jobs;
+use quittance::progress::Silent;
+use quittance::runner::{self, Options};
+use quittance::store::accounts::NewAccount;
+use quittance::store::batches::Ingested;
+use quittance::store::{self, Db, Dialect, digest, invariants};
+
+use crate::support::books::block_on;
+use crate::support::databases::{TestDatabase, on_both, sqlite};
+use crate::support::lines::{file, line};
+
+/// Where a future is cut: after so many times that it went on, at once or when it could go on again.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    polls: usize,
+    woken: bool,
+}
+
+/// What the future gave where it came to its end before the cut.
+async fn cut<T>(future: impl Future<Output = T>, at: Cut) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = at.polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if left == 0 && !at.woken => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// All cuts one after the other; the longer it takes, the larger the steps.
+fn cuts(dense_up_to: usize) -> impl Iterator<Item = Cut> {
+    let mut polls = 0;
+    std::iter::from_fn(move || {
+        polls += 1 + if polls > dense_up_to { polls / 8 } else { 0 };
+        Some(polls)
+    })
+    .flat_map(|polls| [Cut { polls, woken: false }, Cut { polls, woken: true }])
+}
+
+/// Books with one pooled connection, which everything has to share.
+struct World {
+    db: Db,
+    /// Sees only what was committed.
+    outside: Db,
+    config: Arc<Config>,
+    dir: tempfile::TempDir,
+}
+
+const ACCOUNTS: [&str; 2] = ["acme", "beta"];
+
+fn time(minute: usize) -> Timestamp {
+    let noon = Timestamp::parse_rfc3339("2026-03-01T12:00:00+08:00").expect("a time");
+    noon.plus_micros(minute as i64 * Timestamp::MINUTE)
+}
+
+impl World {
+    async fn open(database: &TestDatabase) -> World {
+        let url = &database.url;
+        let one = if url.contains('?') { format!("{url}&connections=1") } else { url.clone() };
+        let db = Db::open(&one).await.expect("the database opens");
+        store::prepare(&db).await.expect("it can be migrated");
+        let config = Arc::new(Config::built_in().expect("the shipped configuration"));
+        for id in ACCOUNTS {
+            let new = NewAccount {
+                account_id: id.into(),
+                name: id.into(),
+                kind: Kind::Enterprise,
+                currency: "CNY".into(),
+                email: None,
+                phone: None,
+                locale: "en".into(),
+                credit_limit: Micros::ZERO,
+            };
+            accounts::add(&db, &new, time(0)).await.expect("the account is new");
+            let paid = accounts::top_up(&db, id, Micros(5_000 * Micros::PER_UNIT), "first", time(0)).await;
+            paid.expect("it is paid");
+        }
+        let outside = Db::open(url).await.expect("it opens twice");
+        World { db, outside, config, dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// All that can be told of the books from outside; the invariants hold.
+    async fn told(&self) -> String {
+        let mut tx = self.outside.read().await.expect("it can be read");
+        let broken = invariants::broken(&mut tx).await.expect("they can be checked");
+        assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
+        let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
+        for table in ["messages", "batches", "batch_lines", "entries", "orders"] {
+            let sql = format!("select count(*) from {table}");
+            let count = tx.int(sql, Vec::new()).await.expect("it can be counted");
+            told.push_str(&format!(" {table}={count}"));
+        }
+        tx.rollback().await.expect("it ends");
+        told
+    }
+
+    /// Once the connection is back, no session is inside of a transaction.
+    async fn assert_no_open_transaction(&self, at: Cut) {
+        if self.db.dialect() == Dialect::Sqlite {
+            return;
+        }
+        // The one connection can be had again only after it was looked at.
+        self.db.write().await.expect("a connection").rollback().await.expect("it ends");
+        let mut tx = self.outside.write().await.expect("it can be asked");
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and pid <> pg_backend_pid() and state like 'idle in transaction%'";
+        assert_eq!(tx.int(sql, Vec::new()).await.expect("it answers"), 0, "an open transaction after {at:?}");
+        tx.rollback().await.expect("it ends");
+    }
+
+    async fn ingest(&self, name: &str, content: &str, as_of: Timestamp) -> Ingested {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).expect("it can be written");
+        let reading = Reading { source: Source::Generic, format: None, as_of };
+        let taken = ingest_messages(&self.db, &self.config, Input::File(path), reading, &Silent).await;
+        taken.expect("the file is taken")
+    }
+
+    async fn charge(&self, as_of: Timestamp, attempt: i64) {
+        let options = Options { as_of: Some(as_of), attempt, catch_up: true, ..Options::default() };
+        let job = jobs::find("aggregate-charges").expect("the job");
+        runner::run(&self.db, &self.config, job, options, &Silent).await.expect("the run is done");
+    }
+
+    async fn close(self) {
+        self.db.close().await;
+        self.outside.close().await;
+    }
+}
+
+/// Messages of the round: two accounts and one that is not known, one message twice, one line that
+/// is rejected, and one that will be right only later.
+fn lines(round: usize) -> String {
+    let at = "2026-03-01T09:00:00+08:00";
+    let message =
+        |name: &str, account: &str| line(&format!("{name}-{round}"), account, "promotional", "3", at);
+    file(&[
+        message("a", "acme"),
+        message("b", "beta"),
+        message("a", "acme"),
+        message("c", "stranger"),
+        line("x", "acme", "verification", "none", at),
+        line(&format!("later-{round}"), "acme", "verification", "1", "2026-03-02T12:00:00+08:00"),
+    ])
+}
+
+/// What is cut: with the number of its round, and whether it is done again after a cut.
+enum Deed {
+    TopUp,
+    Order,
+    Ingest,
+    Retry,
+    Charge,
+}
+
+impl Deed {
+    /// What must be there before. Not cut.
+    async fn prepare(&self, world: &World, round: usize) -> i64 {
+        match self {
+            Deed::TopUp | Deed::Order | Deed::Ingest => 0,
+            Deed::Retry | Deed::Charge => {
+                let name = format!("{round}.csv");
+                match world.ingest(&name, &lines(round), time(0)).await {
+                    Ingested::Taken(batch) | Ingested::Already(batch) => batch.batch_no,
+                }
+            }
+        }
+    }
+
+    async fn act(&self, world: &World, round: usize, prepared: i64, attempt: i64) {
+        let reference = format!("round-{round}");
+        match self {
+            Deed::TopUp => {
+                let amount = Micros(7 * Micros::PER_UNIT);
+                accounts::top_up(&world.db, "acme", amount, &reference, time(0)).await.expect("it is paid");
+            }
+            Deed::Order => {
+                let wanted = [orders::Wanted { package: "sms-domestic-200".into(), quantity: 2 }];
+                let (db, config) = (&world.db, &world.config);
+                let placed = orders::place(db, config, "acme", &wanted, Some(&reference), time(0)).await;
+                placed.expect("it is placed");
+            }
+            Deed::Ingest => {
+                world.ingest(&format!("{round}.csv"), &lines(round), time(0)).await;
+            }
+            Deed::Retry => {
+                let later = time(24 * 60);
+                retry_batch(&world.db, &world.config, prepared, later).await.expect("it is retried");
+            }
+            Deed::Charge => world.charge(time(round), attempt).await,
+        }
+    }
+
+    /// Cuts it in each round at another point and does it again, until it is through before the cut,
+    /// a few times over: how often a future waits depends on the threads beside it, too. Gives the
+    /// rounds' books.
+    async fn disturbed(&self, database: &TestDatabase, dense_up_to: usize) -> Vec<String> {
+        let world = World::open(database).await;
+        let (mut books, mut through) = (Vec::new(), 0);
+        for (round, at) in cuts(dense_up_to).enumerate() {
+            let prepared = self.prepare(&world, round).await;
+            through += i32::from(cut(self.act(&world, round, prepared, 1), at).await.is_some());
+            world.assert_no_open_transaction(at).await;
+            self.act(&world, round, prepared, 2).await;
+            books.push(world.told().await);
+            if through == 4 {
+                break;
+            }
+        }
+        world.charge(time(48 * 60), 2).await;
+        books.push(world.told().await);
+        world.close().await;
+        books
+    }
+
+    /// The books of so many rounds that nothing disturbs.
+    async fn undisturbed(&self, database: &TestDatabase, rounds: usize) -> Vec<String> {
+        let world = World::open(database).await;
+        let mut books = Vec::new();
+        for round in 0..rounds {
+            let prepared = self.prepare(&world, round).await;
+            self.act(&world, round, prepared, 1).await;
+            books.push(world.told().await);
+        }
+        world.charge(time(48 * 60), 1).await;
+        books.push(world.told().await);
+        world.close().await;
+        books
+    }
+}
+
+fn check(deed: Deed, dense_up_to: usize) {
+    on_both(|database| {
+        let disturbed = block_on(deed.disturbed(database, dense_up_to));
+        let rounds = disturbed.len() - 1;
+        assert!(rounds > 4, "only {rounds} cuts: was anything cut?");
+        let undisturbed = block_on(deed.undisturbed(&sqlite(), rounds));
+        for (round, (disturbed, undisturbed)) in disturbed.iter().zip(&undisturbed).enumerate() {
+            let at = cuts(dense_up_to).nth(round);
+            assert_eq!(disturbed, undisturbed, "round {round} of {rounds}, {at:?}");
+        }
+    });
+}
+
+#[test]
+fn f01_f07_a_top_up_cut_anywhere_and_done_again_is_done_once() {
+    check(Deed::TopUp, usize::MAX);
+}
+
+#[test]
+fn f01_f07_an_order_cut_anywhere_and_placed_again_is_placed_once() {
+    check(Deed::Order, usize::MAX);
+}
+
+#[test]
+fn f01_f07_an_ingest_cut_anywhere_and_begun_again_takes_each_message_once() {
+    check(Deed::Ingest, 30);
+}
+
+#[test]
+fn f01_f07_a_retry_cut_anywhere_and_begun_again_takes_each_line_once() {
+    check(Deed::Retry, 30);
+}
+
+#[test]
+fn f01_f07_a_charging_run_cut_anywhere_and_begun_again_charges_once() {
+    check(Deed::Charge, 40);
+}
+
+#[test]
+fn f07_a_begin_that_is_cut_leaves_no_transaction_behind() {
+    on_both(|database| {
+        block_on(async {
+            let world = World::open(database).await;
+            for (round, at) in cuts(usize::MAX).enumerate() {
+                let through = cut(world.db.write(), at).await.is_some();
+                // The next borrower's row is seen outside: it is in no forgotten transaction.
+                let mut tx = world.db.write().await.expect("a connection");
+                let sql = format!("insert into instance (name, value) values ('round-{round}', '')");
+                tx.execute(sql, Vec::new()).await.expect("it is written");
+                tx.commit().await.expect("it is kept");
+                let mut tx = world.outside.read().await.expect("it can be read");
+                let sql = format!("select count(*) from instance where name = 'round-{round}'");
+                assert_eq!(tx.int(sql, Vec::new()).await.expect("it answers"), 1, "lost after {at:?}");
+                tx.rollback().await.expect("it ends");
+                world.assert_no_open_transaction(at).await;
+                if through {
+                    break;
+                }
+            }
+            world.close().await;
+        });
+    });
+}
+
+#[test]
+fn f21_a_migration_cut_anywhere_and_begun_again_completes() {
+    on_both(|template| {
+        let postgres = !template.url.starts_with("sqlite");
+        for at in cuts(if postgres { 6 } else { 12 }) {
+            let database = if postgres { crate::support::databases::postgres() } else { Some(sqlite()) };
+            let database = database.expect("there was one before");
+            let through = block_on(async {
+                let db = Db::open(&database.url).await.expect("the database opens");
+                let through = cut(store::prepare(&db), at).await.is_some();
+                // As the next program finds it.
+                let again = Db::open(&database.url).await.expect("it opens again");
+                store::prepare(&again).await.expect("the migration completes");
+                again.close().await;
+                db.close().await;
+                through
+            });
+            crate::support::books::assert_sound(&database.url);
+            if through {
+                return;
+            }
+        }
+    });
+}
