@@ -21,6 +21,7 @@ pub mod config;
 pub mod ingest;
 pub mod store;
 pub mod progress;
+pub mod intake;
 pub mod clock;
 pub mod instance;
 pub mod jobs;
