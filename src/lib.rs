@@ -22,6 +22,7 @@ pub mod ingest;
 pub mod store;
 pub mod progress;
 pub mod intake;
+pub mod spool;
 pub mod clock;
 pub mod instance;
 pub mod jobs;

@@ -9,6 +9,7 @@ mod operation;
 mod properties;
 mod runs;
 mod scenarios;
+mod spool;
 mod support;
 mod tables;
 mod tidy;

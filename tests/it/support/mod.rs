@@ -8,3 +8,4 @@ pub mod lines;
 pub mod naive;
 pub mod program;
 pub mod shape;
+pub mod spool;
