@@ -10,6 +10,7 @@ mod properties;
 mod runs;
 mod scenarios;
 mod spool;
+mod spool_faults;
 mod support;
 mod tables;
 mod tidy;

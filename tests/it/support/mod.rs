@@ -7,5 +7,6 @@ pub mod history;
 pub mod lines;
 pub mod naive;
 pub mod program;
+pub mod proxy;
 pub mod shape;
 pub mod spool;
