@@ -43,7 +43,7 @@ pub struct Look {
     kind: FileType,
     pub bytes: u64,
     pub modified: Timestamp,
-    names: u64,
+    has_other_names: bool,
 }
 
 /// What came of moving an entry.
@@ -217,9 +217,7 @@ impl Look {
     /// What it is if it is not a plain file of its own.
     pub fn oddity(&self) -> Option<String> {
         let what = match self.kind {
-            FileType::RegularFile if self.names > 1 => {
-                return Some(format!("a hard link: this file has {} names", self.names));
-            }
+            FileType::RegularFile if self.has_other_names => "a hard link: the file has other names, too",
             FileType::RegularFile => return None,
             FileType::Symlink => "a symbolic link",
             FileType::Fifo => "a FIFO",
@@ -241,7 +239,7 @@ impl From<&Stat> for Look {
             modified: Timestamp(
                 seconds.saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000),
             ),
-            names: u64::from(stat.st_nlink),
+            has_other_names: stat.st_nlink > 1,
         }
     }
 }

@@ -78,3 +78,59 @@ pub fn free<E>(name: &OsStr, mut is_free: impl FnMut(&OsStr) -> Result<bool, E>)
     }
     Ok(numbered(name, free))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stands_before_the_extension() {
+        for (name, expected) in [
+            ("a.csv", "a.7.csv"),
+            ("a.csv.gz", "a.7.csv.gz"),
+            ("a.b.ndjson", "a.b.7.ndjson"),
+            ("plain", "plain.7"),
+            ("a.an extension of many words", "a.an extension of many words.7"),
+        ] {
+            assert_eq!(numbered(name.as_ref(), 7), expected);
+            assert_eq!(numbered(name.as_ref(), 0), name);
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_so_that_their_report_has_room() {
+        let long = format!("{}.csv.gz", "码".repeat(82));
+        for number in [0, 1, 999_999] {
+            let name = numbered(long.as_ref(), number);
+            assert!(with_report(&name).len() <= LONGEST && name.len() > 230, "{name:?}");
+            assert!(name.to_str().is_some_and(|name| name.ends_with(".csv.gz")), "{name:?}");
+        }
+        let bytes = OsString::from_vec(vec![0xFF; 255]);
+        assert_eq!(numbered(&bytes, 0).len(), 243);
+    }
+
+    #[test]
+    fn a_free_number_is_found_soon_and_is_free() {
+        for taken in [0, 1, 2, 3, 1_000, 123_457] {
+            let names: Vec<OsString> = (0..taken).map(|number| numbered("a.csv".as_ref(), number)).collect();
+            let names: std::collections::HashSet<_> = names.into_iter().collect();
+            let mut looked = 0;
+            let found = free("a.csv".as_ref(), |name| {
+                looked += 1;
+                Ok::<_, ()>(!names.contains(name))
+            });
+            assert_eq!(found, Ok(numbered("a.csv".as_ref(), taken)));
+            assert!(looked < 40, "{looked}");
+        }
+    }
+
+    #[test]
+    fn unfinished_names_are_known_in_any_case() {
+        for name in [".a.csv", "a.tmp", "a.PART", "a.csv.partial", "a.filepart", "a.csv~"] {
+            assert!(is_unfinished(name.as_ref()), "{name}");
+        }
+        for name in ["a.csv", "tmp", "a.tmp.csv", "part"] {
+            assert!(!is_unfinished(name.as_ref()), "{name}");
+        }
+    }
+}

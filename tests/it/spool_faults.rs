@@ -101,6 +101,31 @@ fn f27_a_run_whose_lease_was_taken_over_writes_nothing_and_leaves_its_file() {
 }
 
 #[test]
+fn f29_a_run_that_takes_longer_than_its_lease_keeps_it() {
+    at_both_spools(|spool| {
+        spool.configure("[spool]\ndir = \"../spool\"\n[runs]\nlease = \"1 second\"\n");
+        let lines: Vec<String> = (0..80_000).map(|n| plain(&format!("m-{n}"))).collect();
+        spool.drop_file("long.csv", file(&lines));
+        let mut first = spool.desk.program.start(RUN, b"");
+        while !spool.path("work/messages/generic/long.csv").exists() {
+            assert!(!first.has_ended(), "{}", first.answer().shown());
+        }
+        let mut refused = 0;
+        while !first.has_ended() {
+            let second = spool.run();
+            match second.code {
+                75 => refused += 1,
+                _ => assert_eq!(counted(second), json!({}), "the first run lost its lease"),
+            }
+        }
+        let first = first.answer();
+        let took = first.json()["duration_ms"].as_i64();
+        assert_eq!(counted(first), json!({ "files": 1, "accepted": 80_000 }));
+        assert!(took > Some(1_500) && refused > 0, "it took only {took:?} ms, {refused} refused");
+    });
+}
+
+#[test]
 fn f36_cut_at_any_point_a_run_leaves_each_file_whole_and_the_next_takes_it() {
     at_both_spools(|spool| {
         let config = config_of(spool);
