@@ -2,17 +2,22 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::output::{count, table};
 use super::{Failure, Session, exit};
-use crate::desk::DeskError;
-use crate::desk::intake::{self, Input, Reading};
+use crate::config::Config;
+use crate::desk::{self, DeskError};
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
+use crate::intake::{Input, IntakeError, Reading, batch_json, take_messages};
+use crate::progress::Progress;
+use crate::runner::{backoff, describe};
 use crate::store::batches::{self, BatchRow, Ingested, LineRow};
+use crate::store::{Db, StoreError};
 
 #[derive(Debug, Subcommand)]
 pub enum Ingest {
@@ -54,7 +59,7 @@ pub async fn ingest(session: &Session, command: Ingest) -> Result<ExitCode, Fail
     for file in files {
         let input = if file.as_os_str() == "-" { Input::Stdin } else { Input::File(file) };
         let name = input.name();
-        match intake::ingest_messages(&db, &config, input, reading, &*progress).await {
+        match take_patiently(&db, &config, input, reading, &*progress).await {
             Ok(done) => {
                 worst = worse(worst, told(session, &name, &done));
             }
@@ -69,6 +74,34 @@ pub async fn ingest(session: &Session, command: Ingest) -> Result<ExitCode, Fail
     }
     db.close().await;
     Ok(ExitCode::from(worst))
+}
+
+/// Tries of a file that meets faults which time can heal.
+const TRIES: i64 = 5;
+
+/// Takes an input, and once more a little later where the connection was lost: the batch that a try
+/// may have left is known by its content. A pipe can't be read a second time.
+async fn take_patiently(
+    db: &Db,
+    config: &Arc<Config>,
+    input: Input,
+    reading: Reading,
+    progress: &dyn Progress,
+) -> Result<Ingested, IntakeError> {
+    let mut tries = 1;
+    loop {
+        let error = match take_messages(db, config, input.clone(), reading, None, progress).await {
+            Err(IntakeError::Store(error @ (StoreError::Lost(_) | StoreError::Collision))) => error,
+            other => return other,
+        };
+        progress.end();
+        if tries >= TRIES || !input.can_be_read_again() {
+            return Err(error.into());
+        }
+        tracing::warn!("{} is tried again: {}", input.name(), describe(&error));
+        tokio::time::sleep(backoff(tries)).await;
+        tries += 1;
+    }
 }
 
 /// The exit code of two files: the first failure, else that lines were rejected.
@@ -113,20 +146,6 @@ fn told(session: &Session, name: &str, done: &Ingested) -> u8 {
         text
     });
     if !already && batch.rejected + batch.conflicts > 0 { exit::PARTIAL } else { 0 }
-}
-
-fn batch_json(batch: &BatchRow) -> Value {
-    json!({
-        "batch_id": batch.batch_no.to_string(),
-        "source": batch.source,
-        "file": batch.name,
-        "lines": batch.lines,
-        "accepted": batch.accepted,
-        "duplicates": batch.duplicates,
-        "conflicts": batch.conflicts,
-        "rejected": batch.rejected,
-        "ignored_keys": batch.ignored_keys.split(", ").filter(|key| !key.is_empty()).collect::<Vec<_>>(),
-    })
 }
 
 pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failure> {
@@ -185,7 +204,7 @@ pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failur
             session.output.show(&json!(json), || rejects(batch, &lines));
         }
         Batch::Retry { batch } => {
-            let retried = intake::retry_batch(&db, &config, batch, session.now()).await?;
+            let retried = desk::batches::retry_batch(&db, &config, batch, session.now()).await?;
             let mut json = retried.taken.as_ref().map_or_else(|| json!({ "batch_id": null }), batch_json);
             json["still_rejected"] = json!(retried.still_rejected);
             session.output.show(&json, || match &retried.taken {

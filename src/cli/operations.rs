@@ -43,7 +43,8 @@ pub fn told(finished: &Finished) -> String {
         counts.map(|(name, number)| format!("  {:<12} {:>12}", name.replace('_', " "), count(*number))),
     );
     lines.extend(finished.parked.iter().map(|p| format!("  parked {}: {}", p.account_id, p.fault)));
-    lines.extend(finished.effects.iter().map(|effect| format!("  would {effect}")));
+    let verb = jobs::find(finished.job).map_or("do", |job| job.verb);
+    lines.extend(finished.effects.iter().map(|effect| format!("  would {verb} {effect}")));
     match &finished.refusal {
         Some(reason) => lines.push(format!("  {reason}")),
         None if finished.outcome == runner::Outcome::Partial => {

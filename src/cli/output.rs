@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::ConfigError;
 use crate::desk::DeskError;
+use crate::intake::IntakeError;
 use crate::runner::describe;
 use crate::store::StoreError;
 
@@ -60,13 +61,20 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<IntakeError> for Failure {
+    fn from(error: IntakeError) -> Failure {
+        match error {
+            IntakeError::Store(error) => error.into(),
+            other => Failure { exit: exit::BAD_DATA, message: describe(&other), code: None },
+        }
+    }
+}
+
 impl From<DeskError> for Failure {
     fn from(error: DeskError) -> Failure {
         match error {
             DeskError::Refused { code, message } => Failure { exit: exit::FAILED, message, code: Some(code) },
-            DeskError::BadInput { .. } | DeskError::Ingest { .. } => {
-                Failure { exit: exit::BAD_DATA, message: describe(&error), code: None }
-            }
+            DeskError::Intake(error) => error.into(),
             DeskError::Store(error) => error.into(),
         }
     }

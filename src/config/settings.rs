@@ -38,7 +38,7 @@ pub struct Settings {
     pub schedules: BTreeMap<&'static str, Schedule>,
     /// None where it is off.
     pub listen: Option<SocketAddr>,
-    /// Where gateways drop files, relative to this file.
+    /// Where gateways drop files, relative to this file; None where they do not.
     pub spool: Option<PathBuf>,
     /// File name of the products, beside this file, and where that is said.
     pub products: (String, Place),
@@ -51,6 +51,7 @@ pub fn read(file: &File<'_>) -> Settings {
     let tree = file.parse().unwrap_or_default();
     let mut root = Table::root(file, &tree);
     let mut source_zones = BTreeMap::new();
+    let spool = in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from);
     let settings = Settings {
         database_at: root.place_of("database"),
         database: database(&mut root),
@@ -72,23 +73,25 @@ pub fn read(file: &File<'_>) -> Settings {
         source_zones,
         lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
             .unwrap_or(DEFAULT_LEASE),
-        schedules: schedules(&mut root),
+        schedules: schedules(&mut root, spool.is_some()),
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
-        spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
+        spool,
     };
     root.allow(&["zone"]);
     root.finish();
     settings
 }
 
-/// When each job runs: its own default, unless it is said otherwise.
-fn schedules(root: &mut Table<'_>) -> BTreeMap<&'static str, Schedule> {
+/// When each job runs: its own default, unless it is said otherwise. Without a spool there is nothing
+/// to take from it.
+fn schedules(root: &mut Table<'_>, has_spool: bool) -> BTreeMap<&'static str, Schedule> {
     let mut section = root.table("schedule");
     let mut schedules = BTreeMap::new();
     for job in jobs::ALL {
         let said = section.as_mut().and_then(|table| table.optional(job.name, schedule));
-        let when = said.unwrap_or_else(|| Schedule::parse(job.schedule).ok());
+        let of_use = has_spool || job.name != jobs::ingest_spool::NAME;
+        let when = said.unwrap_or_else(|| Schedule::parse(job.schedule).ok().filter(|_| of_use));
         schedules.extend(when.map(|when| (job.name, when)));
     }
     if let Some(section) = section {

@@ -1,12 +1,12 @@
-//! What people do at the desk: add accounts, top them up, buy plans, hand in files. Each is
+//! What people do at the desk: add accounts, top them up, buy plans, judge lines again. Each is
 //! load, decide (in the domain), save, in one transaction; a refusal is an answer with a name.
 
 pub mod accounts;
-pub mod intake;
+pub mod batches;
 pub mod orders;
 
 use crate::domain::order::OrderRefusal;
-use crate::ingest::IngestError;
+use crate::intake::IntakeError;
 use crate::store::StoreError;
 
 /// Why something was not done.
@@ -15,10 +15,8 @@ pub enum DeskError {
     /// A rule says no; nothing was changed.
     #[error("{message}")]
     Refused { code: &'static str, message: String },
-    #[error("{place}: {fault}")]
-    BadInput { place: String, fault: String },
-    #[error("{place}")]
-    Ingest { place: String, source: IngestError },
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -41,6 +41,11 @@ impl Source {
         Source::DmEvent,
     ];
 
+    /// Whether it carries messages, not only receipts.
+    pub fn has_messages(self) -> bool {
+        self.message_names().is_ok()
+    }
+
     pub fn parse(name: &str) -> Result<Source, IngestError> {
         Source::ALL.into_iter().find(|source| source.name() == name).ok_or_else(|| {
             IngestError::UnknownSource {

@@ -333,8 +333,8 @@ impl Charging<'_> {
         let words = [&**product, &**template_type, &**country];
         let class = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         match price {
-            Some(price) => format!("charge {id}  {class}  {units} units at {} = {amount}", Micros(*price)),
-            None => format!("charge {id}  {class}  {units} units from plan {id}-p{plan_no}"),
+            Some(price) => format!("{id}  {class}  {units} units at {} = {amount}", Micros(*price)),
+            None => format!("{id}  {class}  {units} units from plan {id}-p{plan_no}"),
         }
     }
 }

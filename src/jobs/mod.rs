@@ -3,6 +3,7 @@
 //! A job takes no hints: it reads the present state and does the same on schedule, by hand and
 //! after a crash. A new job is its own file and one row of [`ALL`].
 
+pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::domain::period::Timestamp;
 use crate::progress::Progress;
+use crate::spool::SpoolError;
 use crate::store::leases::Lease;
 use crate::store::{Db, StoreError, Tx};
 
@@ -69,6 +71,8 @@ pub enum JobError {
     Store(#[from] StoreError),
     #[error("the backlog is too large for memory and could not be laid out on disk in {dir}")]
     Spill { dir: String, source: std::io::Error },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("it was told to end and was rolled back")]
@@ -80,6 +84,8 @@ pub struct Job {
     /// Its name on the command line, in schedules, logs and metrics.
     pub name: &'static str,
     pub about: &'static str,
+    /// What a dry run says that it would do.
+    pub verb: &'static str,
     /// When it runs unless `[schedule]` says otherwise: a cron expression in the billing zone.
     pub schedule: &'static str,
     /// What it does can't be taken back, so it refuses while the time is in doubt (D44).
@@ -101,8 +107,17 @@ pub type JobFuture<'a> = Pin<Box<dyn Future<Output = Result<Report, JobError>> +
 /// Every job there is.
 pub const ALL: &[Job] = &[
     Job {
+        name: ingest_spool::NAME,
+        about: "takes in the files that gateways dropped",
+        verb: "take",
+        schedule: "* * * * *",
+        irreversible: false,
+        work: Work::Steps(|steps| Box::pin(ingest_spool::run(steps))),
+    },
+    Job {
         name: "aggregate-charges",
         about: "charges new messages: plan units first, then pay-as-you-go",
+        verb: "charge",
         schedule: "*/5 * * * *",
         irreversible: false,
         work: Work::Books(|run| Box::pin(aggregate_charges::run(run))),
@@ -110,6 +125,7 @@ pub const ALL: &[Job] = &[
     Job {
         name: "settle-receipts",
         about: "gives back what failed within 72 hours, and makes final what did not",
+        verb: "return",
         schedule: "*/5 * * * *",
         // It gives back at any time, and makes nothing final while the time is in doubt.
         irreversible: false,

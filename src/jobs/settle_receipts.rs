@@ -313,11 +313,11 @@ fn charge_key(message: &FailedMessage, run_no: i64) -> ChargeKey {
 fn told(account_id: &str, back: &crate::domain::settle::GivenBack) -> String {
     match back.to {
         To::Plan(plan_no) => {
-            format!("return {account_id}  {} units to plan {account_id}-p{plan_no}", back.units)
+            format!("{account_id}  {} units to plan {account_id}-p{plan_no}", back.units)
         }
         To::Unbilled | To::Balance => {
             let price = back.unit_price.unwrap_or_default();
-            format!("return {account_id}  {} units at {price} = {}", back.units, back.amount)
+            format!("{account_id}  {} units at {price} = {}", back.units, back.amount)
         }
     }
 }

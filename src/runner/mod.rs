@@ -112,7 +112,7 @@ pub async fn run(
         Begun::Working(begun) => begun,
         Begun::Refused(finished) => return Ok(finished),
     };
-    let lost = leases::keep(db, &begun.lease);
+    let lost = leases::keep(db, &begun.lease, matches!(job.work, Work::Books(_)));
     let worked = until_cut(&mut cut, async {
         tokio::select! {
             worked = attempt.work(&begun) => worked,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
-use crate::desk::intake::{Input, Reading, ingest_messages};
 use crate::domain::period::{Timestamp, Zone};
 use crate::ingest::source::Source;
+use crate::intake::{Input, IntakeError, Reading, take_messages};
 use crate::progress::Silent;
 use crate::runner::describe;
 use crate::store::batches::{Ingested, lines};
@@ -70,10 +70,10 @@ impl Stage {
         let reading = Reading { source, format: None, as_of: self.now };
         let (db, config) = (&self.db, &self.config);
         let done = self.runtime.block_on(async {
-            let done = ingest_messages(db, config, Input::File(path.clone()), reading, &Silent).await?;
+            let done = take_messages(db, config, Input::File(path.clone()), reading, None, &Silent).await?;
             let (Ingested::Taken(batch) | Ingested::Already(batch)) = &done;
             let lines = lines(&mut db.read().await?, batch.batch_no).await?;
-            Ok::<_, crate::desk::DeskError>((done, lines))
+            Ok::<_, IntakeError>((done, lines))
         });
         let shown = path.display().to_string();
         let (done, lines) = done.map_err(|error| describe(&error).replace(&shown, name))?;

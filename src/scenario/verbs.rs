@@ -9,7 +9,7 @@ use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
 use crate::desk::orders::{Wanted, place};
-use crate::desk::{accounts, intake};
+use crate::desk::{accounts, batches};
 use crate::domain::account::Kind;
 use crate::domain::length::measure;
 use crate::domain::money::Micros;
@@ -276,7 +276,7 @@ impl Stage {
 
     fn retry(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let batch = number(need(given, "a batch")?)?;
-        let retried = intake::retry_batch(&self.db, &self.config, batch, self.now);
+        let retried = batches::retry_batch(&self.db, &self.config, batch, self.now);
         let retried = self.runtime.block_on(retried).map_err(refusal)?;
         let taken = retried.taken.map_or(0, |batch| batch.lines);
         Ok(format!("{taken} taken, {} still rejected\n", retried.still_rejected))
@@ -314,7 +314,7 @@ impl Stage {
                 let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
             }
         }
-        finished.effects.iter().for_each(|effect| said.push_str(&format!("would {effect}\n")));
+        finished.effects.iter().for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));
         if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {
             said.push_str("nothing to do\n");
         }

@@ -400,21 +400,30 @@ pub async fn by_content(
     tx.row(sql, values![kind, source, hash]).await?.as_ref().map(batch_row).transpose()
 }
 
+const LINE: &str =
+    "select line, verdict, reason, detail, raw, retried_in from batch_lines where batch_no = $1";
+
+fn line_row(row: &Row) -> Result<LineRow, StoreError> {
+    Ok(LineRow {
+        line: row.int(0)?,
+        verdict: row.text(1)?,
+        reason: row.text(2)?,
+        detail: row.text(3)?,
+        raw: row.opt_text(4)?,
+        retried_in: row.opt_int(5)?,
+    })
+}
+
 /// Lines of a batch that were not simply accepted.
 pub async fn lines(tx: &mut Tx, batch_no: i64) -> Result<Vec<LineRow>, StoreError> {
-    let sql = "select line, verdict, reason, detail, raw, retried_in from batch_lines where batch_no = $1 \
-               order by line, verdict";
-    let line = |row: &Row| {
-        Ok(LineRow {
-            line: row.int(0)?,
-            verdict: row.text(1)?,
-            reason: row.text(2)?,
-            detail: row.text(3)?,
-            raw: row.opt_text(4)?,
-            retried_in: row.opt_int(5)?,
-        })
-    };
-    tx.rows(sql, values![batch_no]).await?.iter().map(line).collect()
+    let sql = format!("{LINE} order by line, verdict");
+    tx.rows(sql, values![batch_no]).await?.iter().map(line_row).collect()
+}
+
+/// The first lines of a batch that were not taken: rejected, or in conflict with what is known.
+pub async fn first_refused(tx: &mut Tx, batch_no: i64, limit: i64) -> Result<Vec<LineRow>, StoreError> {
+    let sql = format!("{LINE} and verdict in ('rejected', 'conflict') order by line limit $2");
+    tx.rows(sql, values![batch_no, limit]).await?.iter().map(line_row).collect()
 }
 
 /// Locks a batch, so that two retries of it take turns.

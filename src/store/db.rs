@@ -39,7 +39,12 @@ pub struct Db {
 #[derive(Clone, Debug)]
 enum Pools {
     /// One writer; readers beside it see the last committed state.
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        /// One connection that writes beside the writer, as soon as that one lets it.
+        aside: SqlitePool,
+    },
     Postgres {
         pool: PgPool,
         /// One connection beside the pool, for what must not wait until a run is done.
@@ -94,14 +99,13 @@ impl Db {
         Ok(Tx { conn, broken: false })
     }
 
-    /// A transaction that may write, on the connection beside the pool where there is one.
+    /// A transaction that may write, on the connection beside the others.
     pub async fn aside(&self) -> Result<Tx, StoreError> {
-        match &self.pools {
-            Pools::Sqlite { .. } => self.write().await,
-            Pools::Postgres { aside, .. } => {
-                Ok(Tx { conn: Conn::Postgres(aside.begin().await?), broken: false })
-            }
-        }
+        let conn = match &self.pools {
+            Pools::Sqlite { aside, .. } => Conn::Sqlite(aside.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres { aside, .. } => Conn::Postgres(aside.begin().await?),
+        };
+        Ok(Tx { conn, broken: false })
     }
 
     /// A transaction that fills temporary tables first and writes at its end. On SQLite it lets
@@ -152,8 +156,9 @@ impl Db {
     /// Closes all connections; on SQLite this folds the write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { writer, readers } => {
+            Pools::Sqlite { writer, readers, aside } => {
                 readers.close().await;
+                aside.close().await;
                 writer.close().await;
             }
             Pools::Postgres { pool, aside } => {
@@ -182,8 +187,9 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
         return Err(StoreError::OldSqlite(version));
     }
     warn_of_readers(options.get_filename());
+    let aside = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
-    Ok(Pools::Sqlite { writer, readers })
+    Ok(Pools::Sqlite { writer, readers, aside })
 }
 
 /// Tells of books that others can read: what this program makes is not, but files are copied about.

@@ -196,9 +196,10 @@ fn micros(duration: Duration) -> i64 {
 /// Renews a lease until dropped or until it is lost; ends only when it is lost.
 ///
 /// It has a connection of its own, so that a run that uses up the pool does not lose its lease. On
-/// SQLite the run's write lock keeps others out by itself.
-pub async fn keep(db: &Db, lease: &Lease) -> StoreError {
-    if db.dialect() == Dialect::Sqlite {
+/// SQLite the write lock of a run that is one transaction keeps others out by itself.
+pub async fn keep(db: &Db, lease: &Lease, one_transaction: bool) -> StoreError {
+    let sqlite = db.dialect() == Dialect::Sqlite;
+    if sqlite && one_transaction {
         return std::future::pending().await;
     }
     let mut held_until = clock::deadline(lease.lasts);
@@ -213,6 +214,8 @@ pub async fn keep(db: &Db, lease: &Lease) -> StoreError {
         match tokio::time::timeout_at(held_until, renewed).await {
             Ok(Ok(())) => held_until = renewed_until,
             Ok(Err(fenced @ StoreError::Fenced { .. })) => return fenced,
+            // While somebody writes at length, be it this run itself, nobody can take the lease either.
+            Ok(Err(StoreError::Busy)) | Err(_) if sqlite => held_until = renewed_until,
             Ok(Err(error)) => tracing::warn!("The lease of `{}` was not renewed: {error}", lease.job),
             Err(_) => return StoreError::Fenced { job: lease.job },
         }

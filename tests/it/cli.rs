@@ -274,8 +274,8 @@ fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
         assert_eq!(
             dry["effects"],
             json!([
-                "charge acme  sms-domestic verification CN  3 units at 0.045 = 0.135",
-                "charge acme  sms-domestic verification CN  200 units from plan acme-p1"
+                "acme  sms-domestic verification CN  3 units at 0.045 = 0.135",
+                "acme  sms-domestic verification CN  200 units from plan acme-p1"
             ])
         );
         assert_eq!(digest_of(&database.url), before);

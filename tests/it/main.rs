@@ -14,6 +14,8 @@ mod roles;
 mod runs;
 mod scenarios;
 mod secrets;
+mod spool;
+mod spool_faults;
 mod support;
 mod systemd;
 mod tables;

@@ -58,6 +58,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("src/notify", &["ingest", "export", "store"]),
     ("src/export", &["ingest", "notify", "store"]),
     ("src/store", &["jobs", "cli", "ingest", "runner", "daemon"]),
+    ("src/intake", &["spool", "jobs", "desk", "runner", "daemon", "cli"]),
+    ("src/spool", &["store", "intake", "jobs", "desk", "runner", "daemon", "cli"]),
     ("src/jobs", &["cli", "daemon"]),
 ];
 

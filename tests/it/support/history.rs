@@ -6,12 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 use quittance::config::{Config, Names};
-use quittance::desk::intake::{Input, Reading, ingest_messages};
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
 use quittance::ingest::source::Source;
+use quittance::intake::{Input, Reading, take_messages};
 use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
@@ -315,7 +315,7 @@ impl Books {
         let reading = Reading { source: Source::Generic, format: None, as_of };
         for again in [false, true] {
             let input = Input::File(path.clone());
-            let done = ingest_messages(&self.db, &self.config, input, reading, &Silent).await;
+            let done = take_messages(&self.db, &self.config, input, reading, None, &Silent).await;
             match done.expect("the file is read") {
                 Ingested::Taken(batch) => {
                     assert!(!again, "a file was taken twice");

@@ -10,5 +10,7 @@ pub mod lines;
 pub mod locks;
 pub mod naive;
 pub mod program;
+pub mod proxy;
 pub mod shape;
 pub mod tls_server;
+pub mod spool;

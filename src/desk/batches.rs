@@ -1,0 +1,74 @@
+//! Batches that were handed in: rejected lines are judged again once the reason is gone (D86).
+
+use super::DeskError;
+use crate::config::Config;
+use crate::domain::period::Timestamp;
+use crate::ingest::IngestError;
+use crate::ingest::judgements::{is_final, judge_again};
+use crate::ingest::messages::MessageJudge;
+use crate::ingest::source::Source;
+use crate::intake::{IntakeError, terms};
+use crate::store::batches::{self, BatchRow, Ingested, Origin, Staging};
+use crate::store::{Db, recipient_key};
+
+/// What a retry came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retried {
+    /// The batch that took the lines; None where none could be taken.
+    pub taken: Option<BatchRow>,
+    /// Lines that stay rejected.
+    pub still_rejected: i64,
+}
+
+/// Judges the rejected lines of a batch again: a `future` line whose time has come, a price or
+/// product since configured (D86). What is accepted now becomes a batch of its own.
+pub async fn retry_batch(
+    db: &Db,
+    config: &Config,
+    batch_no: i64,
+    as_of: Timestamp,
+) -> Result<Retried, DeskError> {
+    let mut tx = db.write().await?;
+    let Some(batch) = batches::lock(&mut tx, batch_no).await? else {
+        let message = format!("there is no batch {batch_no}; see `quittance batch list`");
+        return Err(DeskError::refused("unknown_batch", message));
+    };
+    let fault = |source: IngestError| IntakeError::Ingest { place: format!("batch {batch_no}"), source };
+    let key = recipient_key(&mut tx).await?;
+    let source = Source::parse(&batch.source).map_err(fault)?;
+    let judge = MessageJudge::new(terms(config, source, as_of, &key)).map_err(fault)?;
+    let mut staging = Staging::begin(&mut tx).await?;
+    let (mut taken, mut still_rejected) = (Vec::new(), 0);
+    for line in batches::lines(&mut tx, batch_no).await? {
+        if line.verdict != "rejected" || line.retried_in.is_some() {
+            continue;
+        }
+        let raw = line.raw.as_deref().filter(|_| !is_final(&line.reason));
+        let judged =
+            raw.map(|raw| judge_again(batch.header.as_deref(), raw, &judge)).transpose().map_err(fault)?;
+        match judged {
+            Some(Ok(row)) => {
+                staging.push(&mut tx, line.line, &row).await?;
+                taken.push(line.line);
+            }
+            _ => still_rejected += 1,
+        }
+    }
+    if taken.is_empty() {
+        tx.rollback().await?;
+        return Ok(Retried { taken: None, still_rejected });
+    }
+    let origin = Origin {
+        source: batch.source.clone(),
+        name: format!("{} (retry of batch {batch_no})", batch.name),
+        format: batch.format.clone(),
+        header: batch.header.clone(),
+    };
+    let lines = taken.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    let hash = format!("retry:{batch_no}:{lines}");
+    let done = staging.finish(&mut tx, &origin, &hash, "", as_of).await?;
+    let (Ingested::Taken(batch) | Ingested::Already(batch)) = done;
+    batches::mark_retried(&mut tx, batch_no, &taken, batch.batch_no).await?;
+    tx.commit().await?;
+    Ok(Retried { taken: Some(batch), still_rejected })
+}
