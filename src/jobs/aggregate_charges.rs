@@ -22,7 +22,7 @@ use crate::store::charging::{self, Effects, Streamed};
 use crate::store::runs;
 
 /// Accounts that are loaded together.
-const TOGETHER: usize = 400;
+const TOGETHER: usize = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
@@ -62,6 +62,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     while let Some(portion) = portions.next().map_err(on_disk)? {
         charging.charge_portion(&portion).await?;
     }
+    charging.effects.finish(charging.run.tx).await?;
     charging.run.progress.end();
     Ok(charging.report(batches.iter().map(|(first, last)| last - first + 1).sum()))
 }
@@ -83,7 +84,6 @@ impl Names {
             submit_time: message.submit_time,
             batch_no: message.batch_no,
             line: message.line,
-            key: message.key,
             account: self.account(message.account_id),
             class: self.class(message),
             units: message.units,
@@ -182,7 +182,7 @@ impl Charging<'_> {
             let Some(first) = messages.first() else { continue };
             let id = names.accounts[first.account as usize].clone();
             match loaded.remove(&id) {
-                None => self.suspend_all(&id, messages, Unrated::UnknownAccount),
+                None => self.suspend_all(messages, Unrated::UnknownAccount),
                 Some(Err(fault)) => self.park(&id, messages, fault.to_string()),
                 Some(Ok((account, last_entry))) => self.charge_account(account, last_entry, messages),
             }
@@ -247,10 +247,10 @@ impl Charging<'_> {
         let mut unrated = charged.unrated.iter().peekable();
         for (index, message) in messages.iter().enumerate() {
             match unrated.next_if(|(waiting, _)| *waiting == index) {
-                Some((_, reason)) => self.suspend(id, message, *reason),
+                Some((_, reason)) => self.suspend(message, *reason),
                 None if message.suspended => {
                     self.totals.released += 1;
-                    self.effects.resettle(id, message.key, None);
+                    self.effects.suspensions.resettle(message.place(), None);
                 }
                 None => self.totals.late += i64::from(is_late(message.submit_time, self.charged_up_to)),
             }
@@ -259,20 +259,20 @@ impl Charging<'_> {
 
     fn park(&mut self, id: &Arc<str>, messages: &[Waiting], fault: String) {
         tracing::error!(account.id = %id, "Parked account `{id}`: {fault}");
-        self.suspend_all(id, messages, Unrated::AccountParked);
+        self.suspend_all(messages, Unrated::AccountParked);
         self.parked.insert(id.to_string(), fault);
     }
 
-    fn suspend_all(&mut self, id: &Arc<str>, messages: &[Waiting], reason: Unrated) {
-        messages.iter().for_each(|message| self.suspend(id, message, reason));
+    fn suspend_all(&mut self, messages: &[Waiting], reason: Unrated) {
+        messages.iter().for_each(|message| self.suspend(message, reason));
     }
 
-    fn suspend(&mut self, id: &Arc<str>, message: &Waiting, reason: Unrated) {
+    fn suspend(&mut self, message: &Waiting, reason: Unrated) {
         if message.suspended {
-            self.effects.resettle(id, message.key, Some(reason));
+            self.effects.suspensions.resettle(message.place(), Some(reason));
         } else {
             self.totals.suspended += 1;
-            self.effects.suspend(id, message.key, (message.batch_no, message.line), reason);
+            self.effects.suspensions.suspend(message.place(), reason);
         }
     }
 

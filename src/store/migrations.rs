@@ -9,6 +9,7 @@ use super::db::Dialect;
 const TEXTS: &[(&str, &str)] = &[
     ("foundation", include_str!("../../migrations/0001_foundation.sql")),
     ("views", include_str!("../../migrations/0002_views.sql")),
+    ("lean_books", include_str!("../../migrations/0004_lean_books.sql")),
 ];
 
 /// The version that this binary works with.
@@ -65,8 +66,33 @@ fn placeholder(dialect: Dialect, word: &str) -> String {
             "(strftime('%Y-%m-%dT%H:%M:%S', ({column}) / 1000000, 'unixepoch') || \
              printf('.%06dZ', ({column}) % 1000000))"
         ),
+        // Room on each page for new versions of its rows: the index is left alone then.
+        ("roomy", Dialect::Sqlite) => String::new(),
+        ("roomy", Dialect::Postgres) => " with (fillfactor = 45)".into(),
+        ("make", Dialect::Sqlite) => String::new(),
+        ("make", Dialect::Postgres) => {
+            format!("alter table {} set (fillfactor = 45);", column.trim_end_matches(" roomy"))
+        }
+        // Lists of lists as JSON: made of rows, and taken apart into rows again.
+        ("list", Dialect::Sqlite) => format!("json_group_array(json_array({column}))"),
+        ("list", Dialect::Postgres) => format!("cast(json_agg(json_build_array({column})) as text)"),
+        ("each", Dialect::Sqlite) => format!("cross join json_each({column}) as item"),
+        ("each", Dialect::Postgres) => {
+            format!("cross join lateral json_array_elements(cast({column} as json)) as item(value)")
+        }
+        ("item", dialect) => item(dialect, column),
         // Left as it is, so that the database names it in its complaint.
         _ => format!("{{{word}}}"),
+    }
+}
+
+/// An element of a list, by its place and type: `0 text`.
+fn item(dialect: Dialect, which: &str) -> String {
+    let (place, kind) = which.split_once(' ').unwrap_or((which, "text"));
+    match (dialect, kind) {
+        (Dialect::Sqlite, _) => format!("json_extract(item.value, '$[{place}]')"),
+        (Dialect::Postgres, "int") => format!("cast(item.value ->> {place} as bigint)"),
+        (Dialect::Postgres, _) => format!("(item.value ->> {place}) collate \"C\""),
     }
 }
 

@@ -7,6 +7,8 @@ pub mod db;
 mod dialect;
 mod error;
 mod migrations;
+mod months;
+mod suspense;
 
 pub mod accounts;
 pub mod batches;
@@ -100,7 +102,7 @@ async fn with_values(
     rows: Vec<Vec<Value>>,
     statement: &str,
 ) -> Result<u64, StoreError> {
-    const ROWS: usize = 400;
+    const ROWS: usize = 1_000;
     let width = columns.split(',').count();
     let mut touched = 0;
     let mut rows = rows.into_iter().peekable();
