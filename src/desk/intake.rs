@@ -73,7 +73,7 @@ pub async fn ingest_messages(
         recipient_key(&mut tx).await?
     };
     progress.begin("ingesting", before.as_ref().map(|file| file.bytes));
-    let (sender, mut receiver) = mpsc::channel(8);
+    let (sender, mut receiver) = mpsc::channel(32);
     let reader = tokio::task::spawn_blocking({
         let (config, input) = (Arc::clone(config), input.clone());
         move || read(&config, &input, reading, &key, &sender)

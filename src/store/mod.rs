@@ -8,6 +8,7 @@ mod dialect;
 mod error;
 mod migrations;
 mod months;
+mod staging;
 mod suspense;
 
 pub mod accounts;
