@@ -2,15 +2,22 @@
 -- over groups in PL/pgSQL. Both do less than the product: no VAT, no ledger, no suspense, no price
 -- book, no split of a message between payers.
 --
--- They charge the messages of `bare` to accounts and plans of their own in the schema `loops`.
+-- They charge the messages of `bare` to accounts and plans of their own in the schema `loops`. Its
+-- tables are those that one would think of first.
 
 drop schema if exists loops cascade;
 create schema loops;
 
 create table loops.accounts (like accounts including all);
 create table loops.plans (like plans including all);
-create table loops.tier_counters (like tier_counters including all);
-create table loops.charges (like charges including all);
+create table loops.tier_counters (
+    account_id text collate "C", month bigint, product text collate "C", class text collate "C", units bigint not null,
+    primary key (account_id, month, product, class)
+);
+create table loops.charges (
+    like charges,
+    primary key (account_id, window_start, run_no, product, template_type, country, first_unit)
+);
 insert into loops.accounts select * from accounts;
 insert into loops.plans select * from plans;
 
