@@ -1,4 +1,4 @@
-//! `ingest messages` and `batch list | rejects | retry`.
+//! `ingest messages|receipts` and `batch list | rejects | retry`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +11,10 @@ use super::output::{count, table};
 use super::{Failure, Session, exit};
 use crate::config::Config;
 use crate::desk::{self, DeskError};
+use crate::ingest::Kind;
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
-use crate::intake::{Input, IntakeError, Reading, batch_json, take_messages};
+use crate::intake::{Input, IntakeError, Reading, batch_json, take};
 use crate::progress::Progress;
 use crate::runner::{backoff, describe};
 use crate::store::batches::{self, BatchRow, Ingested, LineRow};
@@ -22,17 +23,23 @@ use crate::store::{Db, StoreError};
 #[derive(Debug, Subcommand)]
 pub enum Ingest {
     /// Messages that were sent: each file becomes one batch
-    Messages {
-        /// CSV or NDJSON, plain or gzip; `-` is standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// csv or ndjson; else by the file's name or its first byte
-        #[arg(long)]
-        format: Option<String>,
-        /// Whose columns they are: generic, aliyun, aliyun_intl, twilio, vonage, aws
-        #[arg(long, default_value = "generic")]
-        source: String,
-    },
+    Messages(IngestArgs),
+    /// Receipts that carriers answered with: each file becomes one batch
+    Receipts(IngestArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct IngestArgs {
+    /// CSV or NDJSON, plain or gzip; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// csv or ndjson; else by the file's name or its first byte
+    #[arg(long)]
+    format: Option<String>,
+    /// Whose columns they are: generic, aliyun, aliyun_intl, twilio, vonage, aws; receipts also smpp,
+    /// cmpp, dm_event
+    #[arg(long, default_value = "generic")]
+    source: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -46,14 +53,19 @@ pub enum Batch {
 }
 
 pub async fn ingest(session: &Session, command: Ingest) -> Result<ExitCode, Failure> {
-    let Ingest::Messages { files, format, source } = command;
+    let (kind, IngestArgs { files, format, source }) = match command {
+        Ingest::Messages(args) => (Kind::Messages, args),
+        Ingest::Receipts(args) => (Kind::Receipts, args),
+    };
     let usage = |error: crate::ingest::IngestError| Failure::usage(error.to_string());
     let format = format.as_deref().map(Format::parse).transpose().map_err(usage)?;
     let source = Source::parse(&source).map_err(usage)?;
-    source.message_names().map_err(usage)?;
+    if kind == Kind::Messages {
+        source.message_names().map_err(usage)?;
+    }
     let config = session.config()?;
     let db = session.open(&config).await?;
-    let reading = Reading { source, format, as_of: session.now() };
+    let reading = Reading { kind, source, format, as_of: session.now() };
     let progress = session.progress();
     let mut worst = 0;
     for file in files {
@@ -90,7 +102,7 @@ async fn take_patiently(
 ) -> Result<Ingested, IntakeError> {
     let mut tries = 1;
     loop {
-        let error = match take_messages(db, config, input.clone(), reading, None, progress).await {
+        let error = match take(db, config, input.clone(), reading, None, progress).await {
             Err(IntakeError::Store(error @ (StoreError::Lost(_) | StoreError::Collision))) => error,
             other => return other,
         };

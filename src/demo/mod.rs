@@ -18,8 +18,9 @@ use crate::desk::{DeskError, accounts};
 use crate::domain::account::Kind;
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
+use crate::ingest;
 use crate::ingest::source::Source;
-use crate::intake::{Input, Reading, take_messages};
+use crate::intake::{Input, Reading, take};
 use crate::jobs;
 use crate::progress::{Progress, Silent};
 use crate::runner::{self, Options};
@@ -149,8 +150,9 @@ async fn send_and_charge(
         let path = dir.join("messages").join(format!("{}.csv", &config.zone.format(day)[..10]));
         let failed = |error| Failure::other(format!("{} can't be written: {error}", path.display()));
         std::fs::write(&path, file).map_err(failed)?;
-        let reading = Reading { source: Source::Generic, format: None, as_of: end };
-        take_messages(db, config, Input::File(path), reading, None, &Silent).await?;
+        let reading =
+            Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of: end };
+        take(db, config, Input::File(path), reading, None, &Silent).await?;
         let options = Options { as_of: Some(end), ..Options::default() };
         runner::run(db, config, job, options, &Silent).await?;
         progress.advance(count);

@@ -3,13 +3,15 @@
 use super::DeskError;
 use crate::config::Config;
 use crate::domain::period::Timestamp;
-use crate::ingest::IngestError;
+use crate::ingest::judge::Terms;
 use crate::ingest::judgements::{is_final, judge_again};
 use crate::ingest::messages::MessageJudge;
+use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::source::Source;
-use crate::intake::{IntakeError, terms};
-use crate::store::batches::{self, BatchRow, Ingested, Origin, Staging};
-use crate::store::{Db, recipient_key};
+use crate::ingest::{IngestError, Kind, LineFault};
+use crate::intake::{Inbox, IntakeError, Row, terms};
+use crate::store::batches::{self, BatchRow, Ingested, Origin};
+use crate::store::{Db, StoreError, recipient_key};
 
 /// What a retry came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +38,17 @@ pub async fn retry_batch(
     let fault = |source: IngestError| IntakeError::Ingest { place: format!("batch {batch_no}"), source };
     let key = recipient_key(&mut tx).await?;
     let source = Source::parse(&batch.source).map_err(fault)?;
-    let judge = MessageJudge::new(terms(config, source, as_of, &key)).map_err(fault)?;
-    let mut staging = Staging::begin(&mut tx).await?;
+    let kind = Kind::parse(&batch.kind)
+        .ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is of the kind {}", batch.kind)))?;
+    let judge = AnyJudge::new(kind, terms(config, source, as_of, &key)).map_err(fault)?;
+    let mut staging = Inbox::begin(&mut tx, kind, as_of).await?;
     let (mut taken, mut still_rejected) = (Vec::new(), 0);
     for line in batches::lines(&mut tx, batch_no).await? {
         if line.verdict != "rejected" || line.retried_in.is_some() {
             continue;
         }
         let raw = line.raw.as_deref().filter(|_| !is_final(&line.reason));
-        let judged =
-            raw.map(|raw| judge_again(batch.header.as_deref(), raw, &judge)).transpose().map_err(fault)?;
+        let judged = raw.map(|raw| judge.again(batch.header.as_deref(), raw)).transpose().map_err(fault)?;
         match judged {
             Some(Ok(row)) => {
                 staging.push(&mut tx, line.line, &row).await?;
@@ -71,4 +74,26 @@ pub async fn retry_batch(
     batches::mark_retried(&mut tx, batch_no, &taken, batch.batch_no).await?;
     tx.commit().await?;
     Ok(Retried { taken: Some(batch), still_rejected })
+}
+
+/// Judges lines of either kind.
+enum AnyJudge<'a> {
+    Messages(MessageJudge<'a>),
+    Receipts(ReceiptJudge),
+}
+
+impl<'a> AnyJudge<'a> {
+    fn new(kind: Kind, terms: Terms<'a>) -> Result<AnyJudge<'a>, IngestError> {
+        Ok(match kind {
+            Kind::Messages => AnyJudge::Messages(MessageJudge::new(terms)?),
+            Kind::Receipts => AnyJudge::Receipts(ReceiptJudge::new(&terms)),
+        })
+    }
+
+    fn again(&self, header: Option<&str>, raw: &str) -> Result<Result<Row, LineFault>, IngestError> {
+        Ok(match self {
+            AnyJudge::Messages(judge) => judge_again(header, raw, judge)?.map(Row::Message),
+            AnyJudge::Receipts(judge) => judge_again(header, raw, judge)?.map(Row::Receipt),
+        })
+    }
 }

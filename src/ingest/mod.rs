@@ -28,6 +28,28 @@ mod receipt_text;
 use std::fmt;
 use std::io;
 
+/// What an input is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Messages,
+    Receipts,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Messages, Kind::Receipts];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Messages => "messages",
+            Kind::Receipts => "receipts",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// Why one line was rejected. It is quarantined with its number and its raw text (D86).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineFault {

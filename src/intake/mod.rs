@@ -6,6 +6,7 @@
 //! A few portions are under way between the two, so that memory stays flat at any size. The desk
 //! and the spool both take files in by this one way.
 
+mod batch;
 mod input;
 mod reading;
 
@@ -14,14 +15,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+pub use self::batch::Inbox;
 use self::input::Opened;
 pub use self::input::{Footprint, Input};
 use self::reading::{End, Portion, read};
-pub use self::reading::{Reading, terms};
+pub use self::reading::{Reading, Row, terms};
 use crate::config::Config;
 use crate::ingest::IngestError;
 use crate::progress::Progress;
-use crate::store::batches::{self, BatchRow, Ingested, Origin, Staging};
+use crate::store::batches::{self, BatchRow, Ingested, Origin};
 use crate::store::leases::{self, Lease};
 use crate::store::runs;
 use crate::store::{Db, StoreError, Tx, recipient_key};
@@ -43,11 +45,11 @@ pub enum IntakeError {
     Store(#[from] StoreError),
 }
 
-/// Takes one input of messages in as one batch.
+/// Takes one input in as one batch.
 ///
 /// With a lease it is taken only while the lease is still held: its renewal is the last statement of
 /// the transaction, so that a run whose place was taken writes nothing (F27).
-pub async fn take_messages(
+pub async fn take(
     db: &Db,
     config: &Arc<Config>,
     input: Input,
@@ -63,7 +65,7 @@ pub async fn take_messages(
         recipient_key(&mut tx).await?
     };
     progress.begin("ingesting", before.as_ref().map(|file| file.bytes));
-    let (sender, receiver) = mpsc::channel(8);
+    let (sender, receiver) = mpsc::channel(32);
     let reader = tokio::task::spawn_blocking({
         let (config, input) = (Arc::clone(config), input.clone());
         move || read(&config, &input, reading, &key, &sender)
@@ -73,7 +75,7 @@ pub async fn take_messages(
     if let Some(lease) = lease {
         leases::name_session(&mut tx, lease).await?;
     }
-    let mut staging = Staging::begin(&mut tx).await?;
+    let mut staging = Inbox::begin(&mut tx, reading.kind, reading.as_of).await?;
     load(&mut tx, &mut staging, receiver, progress).await?;
     let panicked = |e: tokio::task::JoinError| e.to_string();
     let end = reader.await.map_err(panicked).map_err(|fault| {
@@ -108,7 +110,7 @@ pub async fn take_messages(
 /// Loads what the reading thread sends until it has no more.
 async fn load(
     tx: &mut Tx,
-    staging: &mut Staging,
+    staging: &mut Inbox,
     mut receiver: mpsc::Receiver<Portion>,
     progress: &dyn Progress,
 ) -> Result<(), StoreError> {
@@ -161,6 +163,7 @@ fn unreadable(place: &str) -> impl Fn(std::io::Error) -> IntakeError {
 pub fn batch_json(batch: &BatchRow) -> Value {
     json!({
         "batch_id": batch.batch_no.to_string(),
+        "kind": batch.kind,
         "source": batch.source,
         "file": batch.name,
         "lines": batch.lines,

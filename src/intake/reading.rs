@@ -1,24 +1,31 @@
 //! The reading thread: cuts an input into lines and judges them.
 
+use std::io::Read;
+
 use tokio::sync::mpsc;
 
 use super::input::Opened;
 use crate::config::Config;
 use crate::domain::message::MessageRow;
 use crate::domain::period::Timestamp;
-use crate::ingest::judge::Terms;
-use crate::ingest::messages::{MessageJudge, Messages};
+use crate::domain::receipt::ReceiptRow;
+use crate::ingest::judge::{Judge, Terms};
+use crate::ingest::judgements::Judgements;
+use crate::ingest::messages::MessageJudge;
+use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
-use crate::ingest::{IngestError, LineFault};
+use crate::ingest::{IngestError, Kind, LineFault};
 
 /// How an input is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
+    pub kind: Kind,
     pub source: Source,
     /// None: told by the file's name, else by its first byte.
     pub format: Option<Format>,
-    /// "Now" for lines ahead of it or too old (D58, D71), and the batch's time.
+    /// "Now" for lines ahead of it or too old (D58, D71), and the batch's time: receipts are received
+    /// at it.
     pub as_of: Timestamp,
 }
 
@@ -38,7 +45,14 @@ pub(super) struct Portion {
 }
 
 /// A row, or what is wrong with the line and its raw text.
-type Verdict = Result<MessageRow, (LineFault, String)>;
+type Verdict = Result<Row, (LineFault, String)>;
+
+/// A line that was judged good.
+#[derive(Debug)]
+pub enum Row {
+    Message(MessageRow),
+    Receipt(ReceiptRow),
+}
 
 /// What is known of an input at its end.
 pub(super) struct End {
@@ -55,33 +69,49 @@ pub(super) fn read(
     key: &[u8; 32],
     sender: &mpsc::Sender<Portion>,
 ) -> Result<End, IngestError> {
-    let judge = MessageJudge::new(terms(config, reading.source, reading.as_of, key))?;
+    let terms = terms(config, reading.source, reading.as_of, key);
     let format = reading.format.or_else(|| Format::of_file_name(&input.name));
-    let mut messages = Messages::open(input.reader(), format, &judge)?;
+    match reading.kind {
+        Kind::Messages => {
+            let judge = MessageJudge::new(terms)?;
+            judge_all(Judgements::open(input.reader(), format, &judge)?, Row::Message, sender)
+        }
+        Kind::Receipts => {
+            let judge = ReceiptJudge::new(&terms);
+            judge_all(Judgements::open(input.reader(), format, &judge)?, Row::Receipt, sender)
+        }
+    }
+}
+
+fn judge_all<R: Read, J: Judge>(
+    mut lines: Judgements<'_, R, J>,
+    row: fn(J::Row) -> Row,
+    sender: &mpsc::Sender<Portion>,
+) -> Result<End, IngestError> {
     let mut portion = Portion::default();
     let (mut told, mut raw_kept) = (0, 0);
-    while let Some(judged) = messages.next_line()? {
+    while let Some(judged) = lines.next_line()? {
         let line = i64::try_from(judged.line).unwrap_or(i64::MAX);
-        let verdict = judged.verdict.map_err(|fault| (fault, raw_text(judged.raw)));
+        let verdict = judged.verdict.map(row).map_err(|fault| (fault, raw_text(judged.raw)));
         raw_kept += verdict.as_ref().err().map_or(0, |(_, raw)| raw.len());
         portion.lines.push((line, verdict));
         if portion.lines.len() == PORTION || raw_kept >= PORTION_RAW {
             raw_kept = 0;
-            portion.bytes = messages.bytes_read() - told;
-            told = messages.bytes_read();
+            portion.bytes = lines.bytes_read() - told;
+            told = lines.bytes_read();
             if sender.blocking_send(std::mem::take(&mut portion)).is_err() {
                 // The loading side failed and says why itself.
                 break;
             }
         }
     }
-    portion.bytes = messages.bytes_read() - told;
+    portion.bytes = lines.bytes_read() - told;
     let _ = sender.blocking_send(portion);
     Ok(End {
-        format: messages.format(),
-        header: messages.header().map(str::to_owned),
-        hash: messages.sha256().iter().map(|byte| format!("{byte:02x}")).collect(),
-        ignored: messages.ignored_names().iter().cloned().collect::<Vec<_>>().join(", "),
+        format: lines.format(),
+        header: lines.header().map(str::to_owned),
+        hash: lines.sha256().iter().map(|byte| format!("{byte:02x}")).collect(),
+        ignored: lines.ignored_names().iter().cloned().collect::<Vec<_>>().join(", "),
     })
 }
 

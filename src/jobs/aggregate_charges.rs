@@ -25,7 +25,7 @@ use crate::store::failures::Answers;
 use crate::store::runs;
 
 /// Accounts that are loaded together.
-const TOGETHER: usize = 400;
+const TOGETHER: usize = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
@@ -69,7 +69,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         charging.charge_portion(&portion).await?;
     }
     charging.leave_out_failed();
-    charging.effects.flush(charging.run.tx).await?;
+    charging.effects.finish(charging.run.tx).await?;
     charging.answers.flush(charging.run.tx).await?;
     charging.run.progress.end();
     Ok(charging.report(batches.iter().map(|(first, last)| last - first + 1).sum()))
@@ -92,7 +92,6 @@ impl Names {
             submit_time: message.submit_time,
             batch_no: message.batch_no,
             line: message.line,
-            key: message.key,
             account: self.account(message.account_id),
             class: self.class(message),
             units: message.units,
@@ -194,7 +193,7 @@ impl Charging<'_> {
             let Some(first) = messages.first() else { continue };
             let id = names.accounts[first.account as usize].clone();
             match loaded.remove(&id) {
-                None => self.suspend_all(&id, messages, Unrated::UnknownAccount),
+                None => self.suspend_all(messages, Unrated::UnknownAccount),
                 Some(Err(fault)) => self.park(&id, messages, fault.to_string()),
                 Some(Ok((account, last_entry))) => self.charge_account(account, last_entry, messages),
             }
@@ -259,10 +258,10 @@ impl Charging<'_> {
         let mut unrated = charged.unrated.iter().peekable();
         for (index, message) in messages.iter().enumerate() {
             match unrated.next_if(|(waiting, _)| *waiting == index) {
-                Some((_, reason)) => self.suspend(id, message, *reason),
+                Some((_, reason)) => self.suspend(message, *reason),
                 None if message.suspended => {
                     self.totals.released += 1;
-                    self.effects.resettle(id, message.key, None);
+                    self.effects.suspensions.resettle(message.place(), None);
                     self.known.charged(message, &mut self.answers);
                 }
                 None => {
@@ -277,28 +276,27 @@ impl Charging<'_> {
     fn leave_out_failed(&mut self) {
         for message in self.known.free(&mut self.answers) {
             self.totals.released += 1;
-            let key = (message.key.hi, message.key.lo);
-            self.effects.resettle(&message.account_id, key, None);
+            self.effects.suspensions.resettle(message.place, None);
         }
         self.totals.failed_before = self.answers.not_charged_count();
     }
 
     fn park(&mut self, id: &Arc<str>, messages: &[Waiting], fault: String) {
         tracing::error!(account.id = %id, "Parked account `{id}`: {fault}");
-        self.suspend_all(id, messages, Unrated::AccountParked);
+        self.suspend_all(messages, Unrated::AccountParked);
         self.parked.insert(id.to_string(), fault);
     }
 
-    fn suspend_all(&mut self, id: &Arc<str>, messages: &[Waiting], reason: Unrated) {
-        messages.iter().for_each(|message| self.suspend(id, message, reason));
+    fn suspend_all(&mut self, messages: &[Waiting], reason: Unrated) {
+        messages.iter().for_each(|message| self.suspend(message, reason));
     }
 
-    fn suspend(&mut self, id: &Arc<str>, message: &Waiting, reason: Unrated) {
+    fn suspend(&mut self, message: &Waiting, reason: Unrated) {
         if message.suspended {
-            self.effects.resettle(id, message.key, Some(reason));
+            self.effects.suspensions.resettle(message.place(), Some(reason));
         } else {
             self.totals.suspended += 1;
-            self.effects.suspend(id, message.key, (message.batch_no, message.line), reason);
+            self.effects.suspensions.suspend(message.place(), reason);
         }
     }
 

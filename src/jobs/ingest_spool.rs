@@ -13,15 +13,13 @@ use crate::clock;
 use crate::ingest::IngestError;
 use crate::intake::{self, Input, IntakeError, Reading};
 use crate::runner::describe;
-use crate::spool::{self, Claim, Entry, Held, Kind, Outlet, Spool, shown};
+use crate::spool::{self, Claim, Entry, Held, Outlet, Spool, shown};
 use crate::store::StoreError;
 use crate::store::batches::{self, BatchRow, Ingested};
 use crate::store::leases::Lease;
 
 pub const NAME: &str = "ingest-spool";
 
-/// What is taken in; files of another kind lie where they are until it can be.
-const TAKEN: &[Kind] = &[Kind::Messages];
 /// Lines that a file's report names one by one; all are kept with the batch.
 const NAMED: i64 = 1_000;
 /// Files that a run goes on after when the database refuses them. It is then not the file's fault.
@@ -53,13 +51,15 @@ fn rehearse(place: &Path) -> Result<Report, JobError> {
     let mut totals = Totals::default();
     let mut effects = Vec::new();
     for entry in spool::peek(place)? {
-        if !TAKEN.contains(&entry.inlet.kind) {
-            totals.left += 1;
-            continue;
-        }
         totals.files += 1;
         effects.push(match entry.look.oddity() {
-            None => format!("{}, {} bytes of {}", entry.place(), entry.look.bytes, entry.inlet.source.name()),
+            None => format!(
+                "{}, {} bytes of {} {}",
+                entry.place(),
+                entry.look.bytes,
+                entry.inlet.source.name(),
+                entry.inlet.kind.name()
+            ),
             Some(what) => format!("{} away to bad/: it is {what}", entry.place()),
         });
     }
@@ -109,10 +109,6 @@ struct Taking<'a> {
 
 impl Taking<'_> {
     async fn take(&mut self, entry: Entry) -> Result<(), JobError> {
-        if !TAKEN.contains(&entry.inlet.kind) {
-            self.totals.left += 1;
-            return Ok(());
-        }
         match self.spool.claim(&entry, clock::now())? {
             Claim::Gone => {}
             Claim::Unfinished => self.totals.left += 1,
@@ -132,9 +128,10 @@ impl Taking<'_> {
 
     async fn ingest(&mut self, held: Held, input: Input) -> Result<(), JobError> {
         let source = held.entry.inlet.source;
-        let reading = Reading { source, format: None, as_of: self.steps.as_of };
+        let kind = held.entry.inlet.kind;
+        let reading = Reading { kind, source, format: None, as_of: self.steps.as_of };
         let Steps { db, config, progress, .. } = self.steps;
-        match intake::take_messages(db, config, input, reading, Some(self.lease), progress).await {
+        match intake::take(db, config, input, reading, Some(self.lease), progress).await {
             Ok(done) => self.keep(&held, done).await,
             Err(IntakeError::Store(error)) => self.refuse(&held, error),
             Err(error) if may_be_unfinished(&error, &held) => {

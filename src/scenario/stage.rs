@@ -7,8 +7,9 @@ use tokio::runtime::Runtime;
 
 use crate::config::Config;
 use crate::domain::period::{Timestamp, Zone};
+use crate::ingest::Kind;
 use crate::ingest::source::Source;
-use crate::intake::{Input, IntakeError, Reading, take_messages};
+use crate::intake::{Input, IntakeError, Reading, take};
 use crate::progress::Silent;
 use crate::runner::describe;
 use crate::store::batches::{Ingested, lines};
@@ -21,6 +22,8 @@ pub struct Stage {
     pub now: Timestamp,
     /// Messages written since the last batch, as NDJSON.
     pub pending: String,
+    /// Receipts written since the last batch.
+    pub pending_receipts: String,
     /// Directory of the batches' files.
     dir: tempfile::TempDir,
     batches: u32,
@@ -42,7 +45,17 @@ impl Stage {
         let now = Timestamp::parse_rfc3339("2026-03-01T00:00:00+08:00").unwrap_or_default();
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let config = Arc::new(config);
-        Ok(Stage { runtime, db, config, now, pending: String::new(), dir, batches: 0, top_ups: 0 })
+        Ok(Stage {
+            runtime,
+            db,
+            config,
+            now,
+            pending: String::new(),
+            pending_receipts: String::new(),
+            dir,
+            batches: 0,
+            top_ups: 0,
+        })
     }
 
     pub fn close(self) {
@@ -62,15 +75,15 @@ impl Stage {
     }
 
     /// Hands in a file of the given content and says what became of its lines.
-    pub fn ingest(&mut self, name: &str, content: &[u8], source: &str) -> Said<String> {
+    pub fn ingest(&mut self, kind: Kind, name: &str, content: &[u8], source: &str) -> Said<String> {
         self.batches += 1;
         let path = self.dir.path().join(format!("{}-{name}", self.batches));
         std::fs::write(&path, content).map_err(|error| error.to_string())?;
         let source = Source::parse(source).map_err(|error| error.to_string())?;
-        let reading = Reading { source, format: None, as_of: self.now };
+        let reading = Reading { kind, source, format: None, as_of: self.now };
         let (db, config) = (&self.db, &self.config);
         let done = self.runtime.block_on(async {
-            let done = take_messages(db, config, Input::File(path.clone()), reading, None, &Silent).await?;
+            let done = take(db, config, Input::File(path.clone()), reading, None, &Silent).await?;
             let (Ingested::Taken(batch) | Ingested::Already(batch)) = &done;
             let lines = lines(&mut db.read().await?, batch.batch_no).await?;
             Ok::<_, IntakeError>((done, lines))
@@ -94,13 +107,18 @@ impl Stage {
         Ok(said)
     }
 
-    /// Hands in the messages that were written since the last batch.
+    /// Hands in the messages, then the receipts that were written since the last batch.
     pub fn ingest_pending(&mut self) -> Said<String> {
-        if self.pending.is_empty() {
-            return Ok(String::new());
+        let mut said = String::new();
+        let messages = std::mem::take(&mut self.pending);
+        if !messages.is_empty() {
+            said += &self.ingest(Kind::Messages, "messages.ndjson", messages.as_bytes(), "generic")?;
         }
-        let content = std::mem::take(&mut self.pending);
-        self.ingest("messages.ndjson", content.as_bytes(), "generic")
+        let receipts = std::mem::take(&mut self.pending_receipts);
+        if !receipts.is_empty() {
+            said += &self.ingest(Kind::Receipts, "receipts.ndjson", receipts.as_bytes(), "generic")?;
+        }
+        Ok(said)
     }
 
     pub fn broken_invariants(&self) -> Said<Vec<String>> {

@@ -15,6 +15,7 @@ use crate::domain::length::measure;
 use crate::domain::money::Micros;
 use crate::domain::period::{Timestamp, Zone};
 use crate::domain::price::{Method, Package, PriceBook, Rate, Scope, Tier};
+use crate::ingest;
 use crate::jobs;
 use crate::progress::Silent;
 use crate::runner::{self, Options, describe};
@@ -37,6 +38,7 @@ impl Stage {
             "verify" | "activate" => self.admit(&command.name, &mut given),
             "order" => self.order(&mut given),
             "message" => self.message(&mut given),
+            "receipt" => self.receipt(&mut given),
             "ingest" => self.ingest_command(&mut given),
             "retry" => self.retry(&mut given),
             "run" => self.run_job(&mut given),
@@ -258,10 +260,32 @@ impl Stage {
         Ok(String::new())
     }
 
+    /// Writes receipts that the next `ingest` or `run` hands in as one batch, after the messages.
+    fn receipt(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let (id, status) = (need(given, "a message id")?, need(given, "a status")?);
+        let zone = self.zone();
+        let at = given.take_key("at").map_or(Ok(self.now), |text| time(text, zone))?;
+        let count = given.take_key("count").map_or(Ok(1), number)?;
+        let mut line = serde_json::Map::new();
+        line.insert("status".into(), status.into());
+        line.insert("report_time".into(), zone.format(at).into());
+        while let Some((key, value)) = given.next_key() {
+            let key = if key == "of" { "account_id" } else { key };
+            line.insert(key.to_owned(), value.to_owned().into());
+        }
+        for index in 1..=count {
+            let id = if count == 1 { id.to_owned() } else { format!("{id}-{index}") };
+            line.insert("message_id".into(), id.into());
+            let _ = writeln!(self.pending_receipts, "{}", serde_json::Value::Object(line.clone()));
+        }
+        Ok(String::new())
+    }
+
     /// `ingest` hands in the messages written so far; with lines, a file of those lines.
     fn ingest_command(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let source = given.take_key("source").unwrap_or("generic").to_owned();
         let name = given.take_key("name").unwrap_or("file.csv").to_owned();
+        let receipts = given.take_key("kind") == Some("receipts");
         let mut content = String::new();
         while let Some(line) = given.next_pos() {
             content.push_str(line);
@@ -270,7 +294,8 @@ impl Stage {
         if content.is_empty() {
             self.ingest_pending()
         } else {
-            self.ingest(&name, content.as_bytes(), &source)
+            let kind = if receipts { ingest::Kind::Receipts } else { ingest::Kind::Messages };
+            self.ingest(kind, &name, content.as_bytes(), &source)
         }
     }
 

@@ -32,26 +32,9 @@ pub use self::dir::{Look, SpoolError};
 pub use self::names::shown;
 use self::names::{is_unfinished, with_report};
 use crate::domain::period::Timestamp;
+pub use crate::ingest::Kind;
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
-
-/// What a file is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Messages,
-    Receipts,
-}
-
-const KINDS: [Kind; 2] = [Kind::Messages, Kind::Receipts];
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Messages => "messages",
-            Kind::Receipts => "receipts",
-        }
-    }
-}
 
 /// Entries of one directory that a run looks at; what is beyond them is looked at by the next.
 const LISTED: usize = 100_000;
@@ -241,7 +224,7 @@ pub fn peek(place: &Path) -> Result<Vec<Entry>, SpoolError> {
 
 fn left_behind(work: &Dir) -> Result<Vec<Entry>, SpoolError> {
     let mut entries = Vec::new();
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(of_kind) = work.enter(kind.name())? else { continue };
         for source in Source::ALL {
             let Some(lane) = of_kind.enter(source.name())? else { continue };
@@ -255,7 +238,7 @@ fn dropped(root: &Arc<Dir>) -> Result<Vec<Entry>, SpoolError> {
     let mut entries = Vec::new();
     let inlet = |dir, kind, source| Inlet { dir, kind, source, left_behind: false };
     list(inlet(Arc::clone(root), Kind::Messages, Source::Generic), &mut entries)?;
-    for kind in KINDS {
+    for kind in Kind::ALL {
         let Some(of_kind) = root.enter(kind.name())? else { continue };
         for source in sources(kind) {
             if let Some(dir) = of_kind.enter(source.name())? {

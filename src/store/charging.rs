@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row, for_update};
 use super::error::StoreError;
+use super::months::{self, Months};
 use super::orders::LedgerWriter;
-use crate::domain::account::{Account, Accrual, Funds, Kind, Status};
-use crate::domain::charge::{Charge, Charged, Class, Payer, Unrated};
+use super::suspense::Suspensions;
+use crate::domain::account::{Account, Funds, Kind, Status};
+use crate::domain::charge::{Charge, Charged, Class, Payer};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -64,17 +66,26 @@ pub struct Streamed<'a> {
     pub submit_time: Timestamp,
     pub batch_no: i64,
     pub line: i64,
-    pub key: (i64, i64),
     pub too_long: bool,
     /// It waited in suspense before.
     pub suspended: bool,
 }
 
-const STREAMED: &str = "m.account_id, m.product, m.template_type, m.country, m.units, m.submit_time, m.batch_no, \
-    m.line, m.id_hi, m.id_lo, m.disposition";
-const STREAMED_TYPES: &str = "ttttiiiiiit";
+/// Every column costs the server time: batch and line travel as one, the batch counted from the
+/// first of its range, and what only a few messages need is looked up for those.
+fn streamed_columns(first_batch: i64) -> String {
+    format!(
+        "m.account_id, m.product, m.template_type, m.country, m.units, m.submit_time, \
+         (m.batch_no - {first_batch}) * {LINES} + m.line, m.disposition"
+    )
+}
 
-fn streamed<'a>(row: &[Field<'a>], suspended: bool) -> Result<Streamed<'a>, StoreError> {
+const STREAMED_TYPES: &str = "ttttiiit";
+/// More lines than a batch can have.
+const LINES: i64 = 1 << 40;
+
+fn streamed<'a>(row: &[Field<'a>], first_batch: i64, suspended: bool) -> Result<Streamed<'a>, StoreError> {
+    let place = row[6].int()?;
     Ok(Streamed {
         account_id: row[0].text()?,
         product: row[1].text()?,
@@ -82,10 +93,9 @@ fn streamed<'a>(row: &[Field<'a>], suspended: bool) -> Result<Streamed<'a>, Stor
         country: row[3].text()?,
         units: row[4].int()?,
         submit_time: Timestamp(row[5].int()?),
-        batch_no: row[6].int()?,
-        line: row[7].int()?,
-        key: (row[8].int()?, row[9].int()?),
-        too_long: row[10].opt_text()?.is_some(),
+        batch_no: first_batch + place / LINES,
+        line: place % LINES,
+        too_long: row[7].opt_text()?.is_some(),
         suspended,
     })
 }
@@ -98,17 +108,19 @@ pub async fn for_each_message(
     mut each: impl FnMut(Streamed<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mended = format!(
-        "select {STREAMED} from suspense s join messages m on m.account_id = s.account_id \
+        "select {} from suspense s join messages m on m.account_id = s.account_id \
          and m.id_hi = s.id_hi and m.id_lo = s.id_lo where s.run_no is null and (s.reason <> 'unknown_account' \
-         or exists (select 1 from accounts a where a.account_id = s.account_id))"
+         or exists (select 1 from accounts a where a.account_id = s.account_id))",
+        streamed_columns(0)
     );
-    for_each_row(tx, &mended, STREAMED_TYPES, |row| each(streamed(row, true)?)).await?;
+    for_each_row(tx, &mended, STREAMED_TYPES, |row| each(streamed(row, 0, true)?)).await?;
     for (first, last) in batches {
         let sql = format!(
-            "select {STREAMED} from messages m where m.batch_no between {first} and {last} \
-             and (m.disposition is null or m.disposition = 'too_long')"
+            "select {} from messages m where m.batch_no between {first} and {last} \
+             and (m.disposition is null or m.disposition = 'too_long')",
+            streamed_columns(*first)
         );
-        for_each_row(tx, &sql, STREAMED_TYPES, |row| each(streamed(row, false)?)).await?;
+        for_each_row(tx, &sql, STREAMED_TYPES, |row| each(streamed(row, *first, false)?)).await?;
     }
     Ok(())
 }
@@ -205,39 +217,16 @@ pub async fn load_accounts(
             account.activated.push(row.text(1)?.into());
         }
     }
-    load_counters(tx, &list, bound(), from_month, &mut accounts).await?;
+    let sql = format!(
+        "select {} from account_months where account_id in ({list}) and month >= {from_month}",
+        months::COLUMNS
+    );
+    for row in tx.rows(sql, bound()).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            months::load(&row, account)?;
+        }
+    }
     Ok(accounts)
-}
-
-async fn load_counters(
-    tx: &mut Tx,
-    list: &str,
-    bound: Vec<Value>,
-    from_month: i64,
-    accounts: &mut BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
-) -> Result<(), StoreError> {
-    let sql = format!(
-        "select account_id, month, product, class, units from tier_counters \
-         where account_id in ({list}) and month >= {from_month}"
-    );
-    for row in tx.rows(sql, bound.clone()).await? {
-        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
-            let key = (row.int(1)?, row.text(2)?.into(), row.text(3)?.into());
-            account.tiers.insert(key, row.int(4)?);
-        }
-    }
-    let sql = format!(
-        "select account_id, month, product, vat_ppm, gross, net from accruals \
-         where account_id in ({list}) and month >= {from_month}"
-    );
-    for row in tx.rows(sql, bound).await? {
-        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
-            let key = (row.int(1)?, row.text(2)?.into(), row.int(3)?);
-            let accrual = Accrual { gross: Micros(row.int(4)?), net: Micros(row.int(5)?) };
-            account.accruals.insert(key, accrual);
-        }
-    }
-    Ok(())
 }
 
 fn placeholders(count: usize) -> String {
@@ -290,33 +279,28 @@ pub struct Effects {
     run_no: i64,
     charges: Bulk,
     ledger: LedgerWriter,
-    suspense: Bulk,
+    pub suspensions: Suspensions,
+    months: Months,
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
-    tiers: Vec<Vec<Value>>,
-    accruals: Vec<Vec<Value>>,
-    resolved: Vec<Vec<Value>>,
 }
 
 /// Accounts whose updates are kept before they are written.
-const UPDATES: usize = 400;
+const UPDATES: usize = 1_000;
 
 impl Effects {
     pub fn new(tx: &Tx, run_no: i64) -> Effects {
         let charges = "account_id, window_start, run_no, product, template_type, country, first_unit, units, \
                        messages, plan_no, unit_price, amount, net, first_batch, first_line, first_units, \
                        last_batch, last_line, last_units";
-        let suspense = "account_id, id_hi, id_lo, batch_no, line, reason, since_run";
         Effects {
             run_no,
             charges: Bulk::new(tx.dialect(), "charges", charges),
             ledger: LedgerWriter::new(tx),
-            suspense: Bulk::new(tx.dialect(), "suspense", suspense),
+            suspensions: Suspensions::new(tx.dialect()),
+            months: Months::new(tx.dialect()),
             accounts: Vec::new(),
             plans: Vec::new(),
-            tiers: Vec::new(),
-            accruals: Vec::new(),
-            resolved: Vec::new(),
         }
     }
 
@@ -365,18 +349,7 @@ impl Effects {
                 ]);
             }
         }
-        for (key, units) in &after.tiers {
-            if before.tiers.get(key).copied().unwrap_or(0) != *units {
-                let (month, product, class) = key;
-                self.tiers.push(values![id, *month, &**product, &**class, *units]);
-            }
-        }
-        for (key, accrual) in &after.accruals {
-            if before.accruals.get(key) != Some(accrual) {
-                let (month, product, vat) = key;
-                self.accruals.push(values![id, *month, &**product, *vat, accrual.gross.0, accrual.net.0]);
-            }
-        }
+        self.months.push(before, after);
     }
 
     fn charge(&mut self, account_id: &str, charge: &Charge, class: &Class<'_>) {
@@ -409,42 +382,25 @@ impl Effects {
         ]);
     }
 
-    /// A message that goes into suspense.
-    pub fn suspend(&mut self, account_id: &str, key: (i64, i64), place: (i64, i64), reason: Unrated) {
-        self.suspense.push(&[
-            account_id.into(),
-            key.0.into(),
-            key.1.into(),
-            place.0.into(),
-            place.1.into(),
-            reason.as_str().into(),
-            self.run_no.into(),
-        ]);
-    }
-
-    /// A message that came out of suspense (None), or waits there for another reason now.
-    pub fn resettle(&mut self, account_id: &str, key: (i64, i64), reason: Option<Unrated>) {
-        let run_no = reason.is_none().then_some(self.run_no);
-        let reason = reason.map(Unrated::as_str);
-        self.resolved.push(values![account_id, key.0, key.1, run_no, reason]);
-    }
-
     /// Writes what fills a portion.
     pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         self.charges.flush_full(tx).await?;
         self.ledger.flush_full(tx).await?;
-        self.suspense.flush_full(tx).await?;
-        if self.accounts.len() >= UPDATES || self.resolved.len() >= 10 * UPDATES {
-            self.flush_updates(tx).await?;
-        }
-        Ok(())
+        self.suspensions.flush_full(tx).await?;
+        if self.accounts.len() >= UPDATES { self.flush_updates(tx).await } else { Ok(()) }
     }
 
+    /// Writes everything about the accounts so far, so that they can be loaded again.
     pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         self.charges.flush(tx).await?;
         self.ledger.flush(tx).await?;
-        self.suspense.flush(tx).await?;
         self.flush_updates(tx).await
+    }
+
+    /// Writes what is left at the end.
+    pub async fn finish(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.flush(tx).await?;
+        self.suspensions.finish(tx, self.run_no).await
     }
 
     async fn flush_updates(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
@@ -460,23 +416,6 @@ impl Effects {
                          where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
         let columns = "account_id, plan_no, remaining, released, carried, last_draw";
         super::with_values(tx, columns, rows, statement).await?;
-        let rows = std::mem::take(&mut self.tiers);
-        let columns = "account_id, month, product, class, units";
-        let statement = "insert into tier_counters (account_id, month, product, class, units) \
-                         select account_id, month, product, class, units from v where true \
-                         on conflict (account_id, month, product, class) do update set units = excluded.units";
-        super::with_values(tx, columns, rows, statement).await?;
-        let rows = std::mem::take(&mut self.accruals);
-        let columns = "account_id, month, product, vat_ppm, gross, net";
-        let statement = "insert into accruals (account_id, month, product, vat_ppm, gross, net) \
-                         select account_id, month, product, vat_ppm, gross, net from v where true \
-                         on conflict (account_id, month, product, vat_ppm) \
-                         do update set gross = excluded.gross, net = excluded.net";
-        super::with_values(tx, columns, rows, statement).await?;
-        let rows = std::mem::take(&mut self.resolved);
-        let statement = "update suspense set run_no = v.run_no, reason = coalesce(v.reason, suspense.reason) from v \
-                         where suspense.account_id = v.account_id and suspense.id_hi = v.id_hi \
-                         and suspense.id_lo = v.id_lo";
-        super::with_values(tx, "account_id, id_hi, id_lo, run_no, reason", rows, statement).await.map(|_| ())
+        self.months.flush(tx).await
     }
 }

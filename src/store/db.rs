@@ -286,10 +286,17 @@ impl Tx {
         values: Vec<Value>,
     ) -> Result<Option<u64>, StoreError> {
         self.execute("savepoint attempt", vec![]).await?;
-        match self.execute(sql, values).await {
-            Ok(touched) => {
+        let done = self.execute(sql, values).await;
+        self.settle(done).await
+    }
+
+    /// Settles what was done since `savepoint attempt`: keeps it, or undoes it where it broke a
+    /// unique key.
+    pub(super) async fn settle<T>(&mut self, done: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match done {
+            Ok(done) => {
                 self.execute("release savepoint attempt", vec![]).await?;
-                Ok(Some(touched))
+                Ok(Some(done))
             }
             Err(error) if error.is_unique_violation() => {
                 self.execute("rollback to savepoint attempt", vec![]).await?;

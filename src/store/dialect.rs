@@ -96,7 +96,7 @@ pub struct Bulk {
 }
 
 enum Portion {
-    Copy(Vec<u8>),
+    Copy(CopyRows),
     Inserts { values: Vec<Owned>, bytes: usize, full: String },
 }
 
@@ -117,7 +117,7 @@ impl Bulk {
     pub fn new(dialect: Dialect, table: &'static str, columns: &'static str) -> Bulk {
         let width = columns.split(',').count();
         let portion = match dialect {
-            Dialect::Postgres => Portion::Copy(COPY_HEADER.to_vec()),
+            Dialect::Postgres => Portion::Copy(CopyRows::new()),
             Dialect::Sqlite => Portion::Inserts { values: Vec::new(), bytes: 0, full: String::new() },
         };
         Bulk { table, columns, width, portion }
@@ -127,7 +127,7 @@ impl Bulk {
     pub fn push(&mut self, row: &[Field<'_>]) {
         debug_assert_eq!(row.len(), self.width);
         match &mut self.portion {
-            Portion::Copy(bytes) => encode_copy_row(bytes, row),
+            Portion::Copy(rows) => rows.push(row),
             Portion::Inserts { values, bytes, .. } => values.extend(row.iter().map(|field| match field {
                 Field::Int(v) => Owned::Int(*v),
                 Field::Text(v) => {
@@ -146,7 +146,7 @@ impl Bulk {
     /// Sends what fills a portion.
     pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let full = match &self.portion {
-            Portion::Copy(bytes) => bytes.len() >= PORTION_BYTES,
+            Portion::Copy(rows) => rows.bytes() >= PORTION_BYTES,
             Portion::Inserts { values, bytes, .. } => {
                 values.len() >= self.rows_per_insert() * self.width || *bytes >= PORTION_BYTES
             }
@@ -159,13 +159,9 @@ impl Bulk {
         let (table, columns, width) = (self.table, self.columns, self.width);
         let per_insert = self.rows_per_insert();
         match &mut self.portion {
-            Portion::Copy(bytes) => {
-                if bytes.len() == COPY_HEADER.len() {
-                    return Ok(());
-                }
-                bytes.extend_from_slice(&(-1i16).to_be_bytes());
-                let sent = copy_in(tx, table, columns, bytes).await;
-                bytes.truncate(COPY_HEADER.len());
+            Portion::Copy(rows) => {
+                let sent = if rows.count() == 0 { Ok(()) } else { rows.copy_into(tx, table, columns).await };
+                rows.clear();
                 sent
             }
             Portion::Inserts { values, bytes, full } => {
@@ -186,6 +182,45 @@ impl Bulk {
                 Ok(())
             }
         }
+    }
+}
+
+/// Rows encoded for COPY; the table is named when they are sent.
+pub struct CopyRows {
+    bytes: Vec<u8>,
+    count: i64,
+}
+
+impl CopyRows {
+    pub fn new() -> CopyRows {
+        CopyRows { bytes: COPY_HEADER.to_vec(), count: 0 }
+    }
+
+    pub fn push(&mut self, row: &[Field<'_>]) {
+        encode_copy_row(&mut self.bytes, row);
+        self.count += 1;
+    }
+
+    pub fn count(&self) -> i64 {
+        self.count
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Sends the rows and keeps them.
+    pub async fn copy_into(&mut self, tx: &mut Tx, table: &str, columns: &str) -> Result<(), StoreError> {
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
+        let sent = copy_in(tx, table, columns, &self.bytes).await;
+        self.bytes.truncate(end);
+        sent
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.truncate(COPY_HEADER.len());
+        self.count = 0;
     }
 }
 

@@ -11,6 +11,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("views", include_str!("../../migrations/0002_views.sql")),
     ("runs", include_str!("../../migrations/0003_runs.sql")),
     ("append_only", include_str!("../../migrations/0004_append_only.sql")),
+    ("lean_books", include_str!("../../migrations/0005_lean_books.sql")),
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
 ];
 
@@ -44,7 +45,7 @@ fn append_only(dialect: Dialect, table: &str) -> String {
     let refusal = format!("{table} is append only: add a row that mends it");
     match dialect {
         Dialect::Postgres => format!(
-            "create function {table}_append_only() returns trigger language plpgsql as \
+            "create or replace function {table}_append_only() returns trigger language plpgsql as \
              $$ begin raise exception '{refusal}'; end $$;\n\
              create trigger {table}_append_only before update or delete or truncate on {table} \
              for each statement execute function {table}_append_only();"
@@ -90,8 +91,33 @@ fn placeholder(dialect: Dialect, word: &str) -> String {
              printf('.%06dZ', ({column}) % 1000000))"
         ),
         ("append_only", dialect) => append_only(dialect, column),
+        // Room on each page for new versions of its rows: the index is left alone then.
+        ("roomy", Dialect::Sqlite) => String::new(),
+        ("roomy", Dialect::Postgres) => " with (fillfactor = 45)".into(),
+        ("make", Dialect::Sqlite) => String::new(),
+        ("make", Dialect::Postgres) => {
+            format!("alter table {} set (fillfactor = 45);", column.trim_end_matches(" roomy"))
+        }
+        // Lists of lists as JSON: made of rows, and taken apart into rows again.
+        ("list", Dialect::Sqlite) => format!("json_group_array(json_array({column}))"),
+        ("list", Dialect::Postgres) => format!("cast(json_agg(json_build_array({column})) as text)"),
+        ("each", Dialect::Sqlite) => format!("cross join json_each({column}) as item"),
+        ("each", Dialect::Postgres) => {
+            format!("cross join lateral json_array_elements(cast({column} as json)) as item(value)")
+        }
+        ("item", dialect) => item(dialect, column),
         // Left as it is, so that the database names it in its complaint.
         _ => format!("{{{word}}}"),
+    }
+}
+
+/// An element of a list, by its place and type: `0 text`.
+fn item(dialect: Dialect, which: &str) -> String {
+    let (place, kind) = which.split_once(' ').unwrap_or((which, "text"));
+    match (dialect, kind) {
+        (Dialect::Sqlite, _) => format!("json_extract(item.value, '$[{place}]')"),
+        (Dialect::Postgres, "int") => format!("cast(item.value ->> {place} as bigint)"),
+        (Dialect::Postgres, _) => format!("(item.value ->> {place}) collate \"C\""),
     }
 }
 

@@ -7,6 +7,9 @@ pub mod db;
 mod dialect;
 mod error;
 mod migrations;
+mod months;
+pub mod staging;
+mod suspense;
 mod url;
 mod value;
 
@@ -178,7 +181,7 @@ fn portion(
     rows: &mut impl Iterator<Item = Vec<Value>>,
     statement: &str,
 ) -> (String, Vec<Value>) {
-    const ROWS: usize = 400;
+    const ROWS: usize = 1_000;
     let width = columns.split(',').count();
     let portion: Vec<Vec<Value>> = rows.take(ROWS).collect();
     let mut sql = format!("with v({columns}) as (values ");

@@ -3,10 +3,11 @@
 //! The first final receipt of a message wins; what comes later is the same again or a conflict (D15,
 //! D46). Those that say no are kept a second time, apart: giving back reads only them.
 
-use super::batches::{self, BatchRow, Ingested, NewBatch, Origin, RECEIPTS};
+use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
 use super::db::{Row, Tx, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
+use super::staging::{create_temporary, drop_temporary, insert_but_known};
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
 use crate::domain::receipt::ReceiptRow;
@@ -35,8 +36,8 @@ impl ReceiptStaging {
     /// the same (D12).
     pub async fn begin(tx: &mut Tx, received_at: Timestamp) -> Result<ReceiptStaging, StoreError> {
         let dialect = tx.dialect();
-        batches::create_temporary(tx, "staged_receipts", STAGED, INTEGERS).await?;
-        batches::create_temporary(tx, "staged_lines", STAGED_LINES, INTEGERS).await?;
+        create_temporary(tx, "staged_receipts", STAGED, INTEGERS).await?;
+        create_temporary(tx, "staged_lines", STAGED_LINES, INTEGERS).await?;
         Ok(ReceiptStaging {
             rows: Bulk::new(dialect, "staged_receipts", STAGED),
             faults: Bulk::new(dialect, "staged_lines", STAGED_LINES),
@@ -103,24 +104,21 @@ impl ReceiptStaging {
         self.faults.flush(tx).await?;
         super::runs::take_turn(tx, "ingest").await?;
         let new = NewBatch {
+            batch_no: None,
             kind: RECEIPTS,
             origin,
             content_hash,
             ignored_keys,
-            lines: self.staged + self.rejected,
-            accepted: self.staged,
+            rows: self.staged,
             rejected: self.rejected,
-            first_submit: self.first,
-            last_submit: self.last,
+            first: self.first,
+            last: self.last,
             now: self.received_at,
         };
-        let batch_no = match new.insert(tx).await? {
-            Ok(batch_no) => batch_no,
-            Err(known) => return Ok(Ingested::Already(known)),
-        };
+        let Some(batch_no) = new.add(tx).await? else { return new.known(tx).await.map(Ingested::Already) };
         self.merge(tx, batch_no).await?;
-        batches::drop_temporary(tx, &["staged_receipts", "staged_lines"]).await?;
-        let taken: Option<BatchRow> = batches::find(tx, batch_no).await?;
+        drop_temporary(tx, &["staged_receipts", "staged_lines"]).await?;
+        let taken = batches::find(tx, batch_no).await?;
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
     }
 
@@ -137,7 +135,7 @@ impl ReceiptStaging {
              from staged_receipts"
         );
         let key = "id_hi, id_lo, account_id, part, slot";
-        let accepted = batches::insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
+        let accepted = insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
         let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
                         select $1, line, 'rejected', reason, detail, raw from staged_lines";
         tx.execute(rejected, values![batch_no]).await?;
@@ -147,11 +145,7 @@ impl ReceiptStaging {
         }
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
-        let count = "select count(*) from batch_lines where batch_no = $1 and verdict = 'conflict'";
-        let conflicts = tx.int(count, values![batch_no]).await?;
-        let duplicates = self.staged - accepted - conflicts;
-        let sql = "update batches set accepted = $2, duplicates = $3, conflicts = $4 where batch_no = $1";
-        tx.execute(sql, values![batch_no, accepted, duplicates, conflicts]).await.map(|_| ())
+        batches::correct_counts(tx, batch_no, self.staged, accepted).await
     }
 }
 

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use quittance::config::Config;
-use quittance::desk::intake::{Input, Reading, ingest_messages, retry_batch};
+use quittance::desk::batches::retry_batch;
 use quittance::desk::{accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
+use quittance::ingest;
 use quittance::ingest::source::Source;
+use quittance::intake::{Input, Reading, take};
 use quittance::jobs;
 use quittance::progress::Silent;
 use quittance::runner::{self, Options};
@@ -133,8 +135,8 @@ impl World {
     async fn ingest(&self, name: &str, content: &str, as_of: Timestamp) -> Ingested {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).expect("it can be written");
-        let reading = Reading { source: Source::Generic, format: None, as_of };
-        let taken = ingest_messages(&self.db, &self.config, Input::File(path), reading, &Silent).await;
+        let reading = Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of };
+        let taken = take(&self.db, &self.config, Input::File(path), reading, None, &Silent).await;
         taken.expect("the file is taken")
     }
 

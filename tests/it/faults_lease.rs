@@ -122,6 +122,7 @@ async fn can_write(url: &str) -> bool {
 static STALLS: Job = Job {
     name: "test-job",
     about: "stalls",
+    verb: "do",
     schedule: "* * * * *",
     irreversible: false,
     work: Work::Steps(|steps| {

@@ -167,3 +167,31 @@ fn f64_a_file_that_changes_while_it_is_read_is_not_taken() {
         assert_eq!(desk.take("growing.csv", &content).1.accepted, 10_000);
     });
 }
+
+/// The database takes what is beyond some 16 MB while the rest is still being read.
+#[test]
+fn f49_known_messages_late_in_a_large_file_are_found_and_the_others_taken() {
+    const LINES: usize = 40_000;
+    at_both_desks(|desk| {
+        let header = HEADER.replace("sms_size", "biz_id,out_id,sms_size");
+        let long = "x".repeat(250);
+        let message = |n: usize, units: u32| {
+            format!(
+                "m-{n},acme,sms,CN,verification,{long},{long},{units},2026-03-01T09:00:00+08:00,accepted\n"
+            )
+        };
+        let known = [message(LINES - 9, 1), message(LINES - 8, 2)].concat();
+        assert_eq!(desk.take("known.csv", format!("{header}{known}")).1.accepted, 2);
+        let lines: String = (0..LINES).map(|n| message(n, 1)).chain([message(3, 1)]).collect();
+        let large = format!("{header}{lines}");
+        let (batch, counts) = desk.take("large.csv", &large);
+        let accepted = LINES as i64 - 2;
+        assert_eq!(counts, Counts { accepted, duplicates: 2, conflicts: 1, rejected: 0 });
+        let listed: Vec<_> = desk.rejects(&batch).into_iter().map(|line| (line.line, line.verdict)).collect();
+        let [same, other, twice] = [LINES - 8, LINES - 7, LINES + 1].map(|line| line as i64);
+        let expected = [(same, "duplicate"), (other, "conflict"), (twice, "duplicate")];
+        assert_eq!(listed, expected.map(|(line, verdict)| (line, verdict.to_owned())));
+        let again = desk.ingest("again.csv", &large).exits(0).json();
+        assert_eq!((&again["already_ingested"], &again["batch_id"]), (&json!(true), &json!(batch)));
+    });
+}

@@ -11,7 +11,7 @@ use quittance::domain::period::Timestamp;
 use quittance::jobs::{self, JobError, Steps, Work};
 use quittance::progress::Silent;
 use quittance::runner::{self, Options};
-use quittance::store::leases::{self, Lease};
+use quittance::store::leases::{self, Claimant, Lease};
 use quittance::store::{self, Db, StoreError};
 use serde_json::json;
 use tokio::sync::watch;
@@ -44,7 +44,9 @@ async fn execute(db: &Db, sql: &str) {
 async fn claim(db: &Db, owner: &str) -> Lease {
     let mut tx = db.write().await.expect("it can be written");
     let lasts = std::time::Duration::from_secs(30);
-    let lease = leases::claim(&mut tx, JOB, owner, lasts).await.expect("the lease is free");
+    let lease = leases::claim(&mut tx, JOB, Claimant { owner, again: false }, lasts)
+        .await
+        .expect("the lease is free");
     tx.commit().await.expect("it is committed");
     lease
 }

@@ -21,7 +21,6 @@ pub struct Waiting {
     pub submit_time: Timestamp,
     pub batch_no: i64,
     pub line: i64,
-    pub key: (i64, i64),
     /// Index of the account, of the class.
     pub account: u32,
     pub class: u32,
@@ -49,8 +48,8 @@ pub struct UsageOrder {
     spill: Option<Spill>,
 }
 
-/// Messages kept in memory before they go to disk: about 64 MB.
-pub const IN_MEMORY: usize = 1_000_000;
+/// Messages kept in memory before they go to disk: about 72 MB.
+pub const IN_MEMORY: usize = 1_500_000;
 /// Files that are open at once, at most; spans of time that a large group is cut into.
 const FILES: usize = 256;
 
@@ -201,21 +200,12 @@ fn for_each(path: &Path, mut each: impl FnMut(Waiting) -> io::Result<()>) -> io:
     Ok(())
 }
 
-const BYTES: usize = 8 * 8;
+const BYTES: usize = 6 * 8;
 
 fn encode(message: &Waiting) -> [u8; BYTES] {
     let flags = i64::from(message.too_long) | i64::from(message.suspended) << 1;
     let indices = i64::from(message.account) << 32 | i64::from(message.class);
-    let words = [
-        message.submit_time.0,
-        message.batch_no,
-        message.line,
-        message.key.0,
-        message.key.1,
-        indices,
-        message.units,
-        flags,
-    ];
+    let words = [message.submit_time.0, message.batch_no, message.line, indices, message.units, flags];
     let mut bytes = [0; BYTES];
     for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
         slot.copy_from_slice(&word.to_le_bytes());
@@ -224,18 +214,17 @@ fn encode(message: &Waiting) -> [u8; BYTES] {
 }
 
 fn decode(bytes: &[u8; BYTES]) -> Waiting {
-    let mut words = [0i64; 8];
+    let mut words = [0i64; 6];
     for (word, slot) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         let mut raw = [0; 8];
         raw.copy_from_slice(slot);
         *word = i64::from_le_bytes(raw);
     }
-    let [submit_time, batch_no, line, hi, lo, indices, units, flags] = words;
+    let [submit_time, batch_no, line, indices, units, flags] = words;
     Waiting {
         submit_time: Timestamp(submit_time),
         batch_no,
         line,
-        key: (hi, lo),
         account: (indices >> 32) as u32,
         class: indices as u32,
         units,
@@ -253,7 +242,6 @@ mod tests {
             submit_time: Timestamp(n.wrapping_mul(7_919_000_003).rem_euclid(90 * Timestamp::DAY)),
             batch_no: n % 3,
             line: n,
-            key: (n, -n),
             account: (n % 37) as u32,
             class: (n % 5) as u32,
             units: n,

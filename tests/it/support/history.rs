@@ -10,8 +10,9 @@ use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
+use quittance::ingest;
 use quittance::ingest::source::Source;
-use quittance::intake::{Input, Reading, take_messages};
+use quittance::intake::{Input, Reading, take};
 use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
@@ -312,10 +313,10 @@ impl Books {
         // No two files are the same to the last byte, so that messages are recognised by themselves.
         let lines: String = messages.iter().map(|message| self.line(message)).collect();
         std::fs::write(&path, format!("{lines}{}", "\n".repeat(self.files as usize))).expect("it is written");
-        let reading = Reading { source: Source::Generic, format: None, as_of };
+        let reading = Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of };
         for again in [false, true] {
             let input = Input::File(path.clone());
-            let done = take_messages(&self.db, &self.config, input, reading, None, &Silent).await;
+            let done = take(&self.db, &self.config, input, reading, None, &Silent).await;
             match done.expect("the file is read") {
                 Ingested::Taken(batch) => {
                     assert!(!again, "a file was taken twice");
