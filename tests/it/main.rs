@@ -5,6 +5,7 @@ mod concurrent;
 mod faults_cut;
 mod faults_kill;
 mod faults_lease;
+mod faults_network;
 mod formats;
 mod hostile;
 mod hostile_files;

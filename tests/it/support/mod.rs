@@ -10,4 +10,5 @@ pub mod lines;
 pub mod locks;
 pub mod naive;
 pub mod program;
+pub mod proxy;
 pub mod shape;
