@@ -6,6 +6,7 @@ mod faults_cut;
 mod faults_kill;
 mod faults_lease;
 mod faults_network;
+mod faults_restart;
 mod formats;
 mod hostile;
 mod hostile_files;

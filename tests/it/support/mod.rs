@@ -11,4 +11,5 @@ pub mod locks;
 pub mod naive;
 pub mod program;
 pub mod proxy;
+pub mod server;
 pub mod shape;
