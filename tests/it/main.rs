@@ -2,6 +2,8 @@
 
 mod cli;
 mod concurrent;
+mod daemon;
+mod daemon_signals;
 mod faults_cut;
 mod faults_kill;
 mod faults_lease;
