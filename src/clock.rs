@@ -20,6 +20,10 @@ impl Stopwatch {
         Stopwatch(Instant::now())
     }
 
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
     pub fn elapsed_ms(self) -> i64 {
         i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX)
     }

@@ -54,8 +54,11 @@ impl Default for Options {
 
 /// How far the machine's clock and the database's may be apart for what can't be undone (D44).
 const CLOCKS_APART: i64 = 2 * Timestamp::MINUTE;
-/// Tries of a run by hand that meets faults which time can heal.
+/// Tries of a run by hand that meets faults which time can heal, and until when they may begin.
 const TRIES: i64 = 5;
+const TRIES_BEGIN: Duration = Duration::from_secs(20);
+/// How long the database may take to open a run.
+const TO_BEGIN: Duration = Duration::from_secs(20);
 
 /// Runs a job once, and again a little later where a fault came in between that time can heal: the
 /// server restarted, the connection was lost. A lease that somebody holds is not waited for.
@@ -66,12 +69,15 @@ pub async fn run_patiently(
     mut options: Options,
     progress: &dyn Progress,
 ) -> Result<Finished, JobError> {
+    let began = Stopwatch::start();
     loop {
         let error = match run(db, config, job, options.clone(), progress).await {
-            Err(JobError::Store(error @ (StoreError::Lost(_) | StoreError::Collision))) => error,
+            Err(JobError::Store(
+                error @ (StoreError::Lost(_) | StoreError::Silent(_) | StoreError::Collision),
+            )) => error,
             other => return other,
         };
-        if options.attempt >= TRIES {
+        if options.attempt >= TRIES || began.elapsed() >= TRIES_BEGIN {
             return Err(error.into());
         }
         tracing::warn!("`{}` is tried again: {}", job.name, describe(&error));
@@ -108,7 +114,7 @@ pub async fn run(
     if attempt.options.dry_run {
         return until_cut(&mut cut, attempt.rehearse()).await;
     }
-    let begun = match until_cut(&mut cut, attempt.begin()).await? {
+    let begun = match until_cut(&mut cut, db.within(TO_BEGIN, attempt.begin())).await? {
         Begun::Working(begun) => begun,
         Begun::Refused(finished) => return Ok(finished),
     };

@@ -93,7 +93,15 @@ impl Db {
     /// read transaction fails in spite of the busy timeout (F11).
     pub async fn write(&self) -> Result<Tx, StoreError> {
         let conn = match &self.pools {
-            Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { writer, .. } => {
+                let begun = writer.begin_with("BEGIN IMMEDIATE").await;
+                // The one writer is in the hands of another task.
+                let busy = |error| match error {
+                    sqlx::Error::PoolTimedOut => StoreError::Busy,
+                    other => other.into(),
+                };
+                Conn::Sqlite(begun.map_err(busy)?)
+            }
             Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
         };
         Ok(Tx { conn, broken: false })
@@ -127,6 +135,20 @@ impl Db {
             }
         };
         Ok(Tx { conn, broken: false })
+    }
+
+    /// Gives a server so long to answer. A connection that was swallowed on its way, as by a firewall
+    /// that forgot it, would be waited for without an end (F08). SQLite has its own timeouts.
+    pub async fn within<T, E: From<StoreError>>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        if self.dialect() == Dialect::Sqlite {
+            return work.await;
+        }
+        let silent = |_| Err(StoreError::Silent(limit.as_secs()).into());
+        tokio::time::timeout(limit, work).await.unwrap_or_else(silent)
     }
 
     /// Applies the migrations that are missing, on PostgreSQL as the role that owns the schema where
@@ -228,15 +250,25 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
+/// How long a server may take to be reached.
+const TO_CONNECT: Duration = Duration::from_secs(10);
+
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     let (options, connections) = postgres_options(url)?;
     // Asked once outside the pool, which would try a server that is not there for ten seconds.
-    let asked = options.connect().await.map_err(|source| StoreError::not_open(place(&options), source))?;
-    asked.close().await?;
+    let asked = async {
+        options.connect().await?.close().await?;
+        Ok(())
+    };
+    let unanswered = |_| Err(sqlx::Error::PoolTimedOut);
+    tokio::time::timeout(TO_CONNECT, asked)
+        .await
+        .unwrap_or_else(unanswered)
+        .map_err(|source| StoreError::not_open(place(&options), source))?;
     let pool = |connections: u32| {
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(TO_CONNECT)
             .after_release(|conn, _| Box::pin(is_clean(conn)))
     };
     let aside = pool(1).connect_lazy_with(options.clone());
@@ -255,7 +287,7 @@ async fn is_clean(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let row = sqlx::raw_sql(AssertSqlSafe(question)).fetch_one(&mut *conn).await?;
         row.try_get::<i64, _>(0)
     };
-    let answer = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    let answer = tokio::time::timeout(TO_CONNECT, asked).await;
     Ok(matches!(answer, Ok(Ok(answer)) if answer == number))
 }
 

@@ -33,6 +33,8 @@ pub enum StoreError {
     Collision,
     #[error("the connection to the database was lost or can't be had; try again")]
     Lost(#[source] sqlx::Error),
+    #[error("the database did not answer within {0} s; try again")]
+    Silent(u64),
     #[error("the transaction was aborted by an earlier fault; nothing was written")]
     Aborted,
     #[error("the database holds what it can't: {0}")]
@@ -54,7 +56,7 @@ impl StoreError {
 
     /// Whether time heals it: the same again, a little later, may well work.
     pub fn is_transient(&self) -> bool {
-        self.is_busy() || matches!(self, StoreError::Lost(_))
+        self.is_busy() || matches!(self, StoreError::Lost(_) | StoreError::Silent(_))
     }
 
     /// A database that can't be connected to.

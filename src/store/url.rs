@@ -69,6 +69,12 @@ pub(super) fn postgres_options(url: &str) -> Result<(PgConnectOptions, u32), Sto
             ("TimeZone", "UTC"),
             ("jit", "off"),
             ("client_min_messages", "error"),
+            // The server notices that a client is gone, and gives its locks back (F08).
+            ("client_connection_check_interval", "10s"),
+            ("tcp_keepalives_idle", "20"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "4"),
+            ("tcp_user_timeout", "40s"),
         ])
         .disable_statement_logging();
     let said = parameter_names(&url).any(|name| name == "sslmode") || std::env::var_os("PGSSLMODE").is_some();

@@ -12,7 +12,7 @@ use quittance::store::leases::{self, Claimant};
 use quittance::store::{self, StoreError};
 use rustix::process::Signal;
 
-use crate::support::books::{assert_sound, block_on, digest_of, read};
+use crate::support::books::{assert_sound, block_on, change, digest_of, read};
 use crate::support::databases::{TestDatabase, on_both, postgres, sqlite};
 use crate::support::desk::Desk;
 use crate::support::facts::wait_until;
@@ -185,14 +185,6 @@ fn f27_the_token_of_a_lost_lease_voids_every_write() {
         assert_eq!(read(&url, async |tx| tx.int(mark, Vec::new()).await), 1, "the zombie wrote");
         assert_eq!(runs(&url, "test-job"), (1, 1));
     });
-}
-
-async fn change(url: &str, sql: &str) {
-    let db = store::open(url).await.expect("the database opens");
-    let mut tx = db.write().await.expect("it can be written");
-    tx.execute(sql, Vec::new()).await.expect("the statement works");
-    tx.commit().await.expect("it is kept");
-    db.close().await;
 }
 
 #[test]

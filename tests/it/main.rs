@@ -2,9 +2,13 @@
 
 mod cli;
 mod concurrent;
+mod daemon;
+mod daemon_signals;
 mod faults_cut;
 mod faults_kill;
 mod faults_lease;
+mod faults_network;
+mod faults_restart;
 mod formats;
 mod hostile;
 mod hostile_files;

@@ -2,9 +2,7 @@
 
 use std::process::Stdio;
 
-use quittance::store::Db;
-
-use crate::support::books::{assert_sound, block_on};
+use crate::support::books::{assert_sound, block_on, change};
 use crate::support::databases::{on_both, postgres, sqlite};
 use crate::support::lines::{file, plain};
 use crate::support::program::{Answer, Program};
@@ -87,22 +85,11 @@ fn a_schema_of_another_version_is_refused() {
         program.run(&["migrate"]).exits(0);
         let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
                      values (9999, 'from the future', true, 'x', 1)";
-        change(&database.url, newer);
+        block_on(change(&database.url, newer));
         for args in [&["status"][..], &["--run-job", "aggregate-charges"], &["migrate"]] {
             let answer = program.run(args).exits(1);
             assert!(answer.stderr.contains("9999"), "{}", answer.shown());
         }
-    });
-}
-
-/// Changes a database behind the program's back.
-fn change(url: &str, sql: &str) {
-    block_on(async {
-        let db = Db::open(url).await.expect("the database opens");
-        let mut tx = db.write().await.expect("it can be written");
-        tx.execute(sql, Vec::new()).await.expect("the statement works");
-        tx.commit().await.expect("it is kept");
-        db.close().await;
     });
 }
 

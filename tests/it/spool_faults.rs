@@ -21,7 +21,7 @@ use crate::support::databases::{on_both, postgres};
 use crate::support::desk::{Desk, taken};
 use crate::support::lines::{file, plain};
 use crate::support::program::{NOON, Program};
-use crate::support::proxy::{Cut, Proxy};
+use crate::support::proxy::{Proxy, Trouble};
 use crate::support::spool::{RUN, Spooled, at_both_spools, counted};
 
 const JOB: &str = "ingest-spool";
@@ -212,15 +212,15 @@ fn f110_a_file_that_the_database_refuses_keeps_no_other_waiting() {
 
 #[test]
 fn f06_a_connection_lost_at_the_commit_takes_a_file_once() {
-    for cut in [Cut::BeforeTheServerHearsIt, Cut::BeforeTheAnswer] {
+    for cut in [Trouble::CutBefore, Trouble::CutAfter] {
         let Some(database) = postgres() else { return };
         let desk = Desk::open(&database);
-        let proxy = Proxy::to(&database);
+        let proxy = Proxy::to(&database.url);
         let program = Program::on_url(&proxy.url);
         program.file("a.csv", file(&[plain("m-1"), plain("m-2").replace("accepted", "lost")]));
-        proxy.cut_next_commit(cut);
+        proxy.trouble_at(1, cut);
         let answer = program.run(&["ingest", "messages", "a.csv", "--json"]);
-        assert!(proxy.has_cut(), "there was no commit\n{}", answer.shown());
+        assert!(proxy.made_trouble(), "there was no commit\n{}", answer.shown());
         assert_eq!(answer.json()["already_ingested"], false, "{cut:?}\n{}", answer.shown());
         let (batch, counts) = taken(answer);
         assert_eq!((counts.accepted, counts.rejected), (1, 1), "{cut:?}");
@@ -233,15 +233,15 @@ fn f06_a_connection_lost_at_the_commit_takes_a_file_once() {
 
 #[test]
 fn f06_a_pipe_can_not_be_read_again_and_says_so() {
-    for (cut, code) in [(Cut::BeforeTheServerHearsIt, 1), (Cut::BeforeTheAnswer, 0)] {
+    for (cut, code) in [(Trouble::CutBefore, 1), (Trouble::CutAfter, 0)] {
         let Some(database) = postgres() else { return };
         let desk = Desk::open(&database);
-        let proxy = Proxy::to(&database);
+        let proxy = Proxy::to(&database.url);
         let program = Program::on_url(&proxy.url);
-        proxy.cut_next_commit(cut);
+        proxy.trouble_at(1, cut);
         let input = file(&[plain("m-1")]);
         let answer = program.run_with_input(&["ingest", "messages", "-"], input.as_bytes());
-        assert!(proxy.has_cut(), "there was no commit\n{}", answer.shown());
+        assert!(proxy.made_trouble(), "there was no commit\n{}", answer.shown());
         answer.exits(code);
         let batches = desk.program.json(&["batch", "list"]);
         assert_eq!(batches.as_array().map(Vec::len), Some(1 - code as usize), "{cut:?}: {batches}");
@@ -250,10 +250,10 @@ fn f06_a_pipe_can_not_be_read_again_and_says_so() {
 
 #[test]
 fn f06_a_connection_lost_at_any_commit_of_a_run_takes_each_file_once() {
-    for cut in [Cut::BeforeTheServerHearsIt, Cut::BeforeTheAnswer] {
+    for cut in [Trouble::CutBefore, Trouble::CutAfter] {
         let Some(database) = postgres() else { return };
         let spool = Spooled::open(&database);
-        let proxy = Proxy::to(&database);
+        let proxy = Proxy::to(&database.url);
         // Three commits: the lease, the file, the end of the run.
         for n in 0..3 {
             spool.drop_file(format!("{n}.csv"), file(&[plain(&format!("m-{n}"))]));
@@ -268,7 +268,7 @@ fn f06_a_connection_lost_at_any_commit_of_a_run_takes_each_file_once() {
                 .expect("it starts");
             // At whatever commit the run is by then.
             while n > 0 && spool.path(&format!("{n}.csv")).exists() {}
-            proxy.cut_next_commit(cut);
+            proxy.trouble_at(1, cut);
             let output = command.wait_with_output().expect("it ends");
             assert!([Some(0), Some(1), Some(75)].contains(&output.status.code()), "{output:?}");
             counted(spool.run());

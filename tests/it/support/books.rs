@@ -23,6 +23,15 @@ pub fn read<T>(url: &str, query: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreErr
     })
 }
 
+/// Changes a database behind the program's back.
+pub async fn change(url: &str, sql: &str) {
+    let db = store::open(url).await.expect("the database opens");
+    let mut tx = db.write().await.expect("it can be written");
+    tx.execute(sql, Vec::new()).await.expect("the statement works");
+    tx.commit().await.expect("it is kept");
+    db.close().await;
+}
+
 pub fn digest_of(url: &str) -> String {
     let zone = Config::built_in().expect("the built-in configuration").zone;
     read(url, async |tx| digest::digest(tx, zone).await)

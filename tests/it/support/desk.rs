@@ -48,11 +48,15 @@ pub fn at_both_desks(check: impl Fn(&mut Desk)) {
 impl Desk {
     /// The account acme has 1,000 CNY.
     pub fn open(database: &TestDatabase) -> Desk {
-        let program = Program::on(database);
+        Desk::open_url(&database.url)
+    }
+
+    pub fn open_url(url: &str) -> Desk {
+        let program = Program::on_url(url);
         program.run(&["migrate"]).exits(0);
         program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
         program.run(&["account", "top-up", "acme", "1000", "--reference", "cash-1"]).exits(0);
-        Desk { program, url: database.url.clone() }
+        Desk { program, url: url.to_owned() }
     }
 
     pub fn ingest(&self, name: &str, content: impl AsRef<[u8]>) -> Answer {

@@ -11,6 +11,7 @@ pub mod locks;
 pub mod naive;
 pub mod program;
 pub mod proxy;
+pub mod server;
 pub mod shape;
 pub mod tls_server;
 pub mod spool;

@@ -1,147 +1,212 @@
-//! A way to the PostgreSQL server that can be cut at a COMMIT, before the server hears it or before
-//! its answer comes back.
+//! A network between the program and PostgreSQL that can be cut, or swallow everything, at a COMMIT.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::databases::TestDatabase;
+use sqlx::postgres::PgConnectOptions;
 
-/// When the next COMMIT is to be cut.
+/// What happens to a COMMIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    BeforeTheServerHearsIt,
-    BeforeTheAnswer,
+pub enum Trouble {
+    /// The server never sees it, and the connection breaks.
+    CutBefore,
+    /// The server does it, and the connection breaks before it can say so.
+    CutAfter,
+    /// The server never sees it, and from now on no byte comes through on any connection.
+    HoleBefore,
+    /// The server does it, and from now on no byte comes through on any connection.
+    HoleAfter,
 }
 
-/// Listens as long as the test runs.
+/// A way to a PostgreSQL database over TCP.
 pub struct Proxy {
-    /// The database's URL by way of it.
+    /// The database by this way.
     pub url: String,
-    armed: Arc<AtomicU8>,
+    state: Arc<State>,
 }
 
-const NOT: u8 = 0;
+struct State {
+    server: PgConnectOptions,
+    commits: AtomicU32,
+    /// At which COMMIT, counted over all connections from now on.
+    trouble: Mutex<Option<(u32, Trouble)>>,
+    hole: AtomicBool,
+}
 
 impl Proxy {
-    pub fn to(database: &TestDatabase) -> Proxy {
-        let server = Server::of(&database.url);
+    pub fn to(url: &str) -> Proxy {
+        let server: PgConnectOptions = url.parse().expect("a URL");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let armed = Arc::new(AtomicU8::new(NOT));
-        let url = server.by_way_of(port);
-        let its = Arc::clone(&armed);
+        let (user, database) = (server.get_username(), server.get_database().expect("a database"));
+        let url = format!("postgres://{user}@127.0.0.1:{port}/{database}?sslmode=disable");
+        let state = Arc::new(State {
+            server,
+            commits: AtomicU32::new(0),
+            trouble: Mutex::new(None),
+            hole: AtomicBool::new(false),
+        });
+        let shared = state.clone();
+        // The listener lives as long as the test binary: a port costs nothing.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (server, armed) = (server.clone(), Arc::clone(&its));
-                thread::spawn(move || server.connect().and_then(|server| carry(client, server, &armed)));
+                let state = shared.clone();
+                thread::spawn(move || Connection::carry(state, client));
             }
         });
-        Proxy { url, armed }
+        Proxy { url, state }
     }
 
-    pub fn cut_next_commit(&self, cut: Cut) {
-        self.armed.store(cut as u8 + 1, Ordering::SeqCst);
+    /// Makes trouble at the n-th COMMIT from now on, counted from 1.
+    pub fn trouble_at(&self, commit: u32, trouble: Trouble) {
+        let seen = self.state.commits.load(Ordering::SeqCst);
+        *self.state.trouble.lock().expect("no panic") = Some((seen + commit, trouble));
     }
 
-    /// Whether the COMMIT came and was cut.
-    pub fn has_cut(&self) -> bool {
-        self.armed.load(Ordering::SeqCst) == NOT
+    /// Whether the trouble was made.
+    pub fn made_trouble(&self) -> bool {
+        self.state.trouble.lock().expect("no panic").is_none()
+    }
+
+    /// From now on no byte comes through, and no connection breaks.
+    pub fn swallow(&self) {
+        self.state.hole.store(true, Ordering::SeqCst);
+    }
+
+    /// New connections come through again; those that fell silent stay so.
+    pub fn heal(&self) {
+        *self.state.trouble.lock().expect("no panic") = None;
+        self.state.hole.store(false, Ordering::SeqCst);
     }
 }
 
-/// The server that a URL names: `host=` in its parameters is a directory with a socket.
-#[derive(Clone)]
-struct Server {
-    url: String,
-    socket: Option<String>,
-    host: String,
-}
-
-trait Wire: Read + Write + Send {
-    fn twin(&self) -> io::Result<Box<dyn Wire>>;
-    fn close(&self);
-}
-
-impl Wire for TcpStream {
-    fn twin(&self) -> io::Result<Box<dyn Wire>> {
-        Ok(Box::new(self.try_clone()?))
+impl State {
+    fn connect(&self) -> io::Result<Server> {
+        let port = self.server.get_port();
+        match self.server.get_socket() {
+            Some(dir) => UnixStream::connect(dir.join(format!(".s.PGSQL.{port}"))).map(Server::Unix),
+            None => TcpStream::connect((self.server.get_host(), port)).map(Server::Tcp),
+        }
     }
-    fn close(&self) {
-        let _ = self.shutdown(Shutdown::Both);
+
+    /// Counts a COMMIT and says what happens to it.
+    fn commit(&self) -> Option<Trouble> {
+        let number = self.commits.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut trouble = self.trouble.lock().expect("no panic");
+        trouble.take_if(|(at, _)| *at == number).map(|(_, trouble)| trouble)
     }
 }
 
-impl Wire for UnixStream {
-    fn twin(&self) -> io::Result<Box<dyn Wire>> {
-        Ok(Box::new(self.try_clone()?))
-    }
-    fn close(&self) {
-        let _ = self.shutdown(Shutdown::Both);
-    }
+/// The server's end of a connection.
+enum Server {
+    Unix(UnixStream),
+    Tcp(TcpStream),
 }
 
 impl Server {
-    fn of(url: &str) -> Server {
-        let query = url.split_once('?').map_or("", |(_, query)| query);
-        let dir = query.split('&').find_map(|pair| pair.strip_prefix("host="));
-        let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5432") };
-        Server { url: url.to_owned(), socket: dir.map(|dir| format!("{dir}/.s.PGSQL.5432")), host }
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Server::Unix(stream) => (&*stream).write_all(bytes),
+            Server::Tcp(stream) => (&*stream).write_all(bytes),
+        }
     }
 
-    fn by_way_of(&self, port: u16) -> String {
-        let (before, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
-        let pairs = query.split('&').filter(|pair| !pair.starts_with("host=") && !pair.is_empty());
-        let mut pairs: Vec<String> = pairs.map(str::to_owned).collect();
-        pairs.extend(["host=127.0.0.1".into(), format!("port={port}"), "sslmode=disable".into()]);
-        format!("{before}?{}", pairs.join("&"))
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Server::Unix(stream) => (&*stream).read(buffer),
+            Server::Tcp(stream) => (&*stream).read(buffer),
+        }
     }
 
-    fn connect(&self) -> io::Result<Box<dyn Wire>> {
-        Ok(match &self.socket {
-            Some(socket) => Box::new(UnixStream::connect(socket)?),
-            None => Box::new(TcpStream::connect(&self.host)?),
-        })
+    fn shutdown(&self) {
+        let shut = match self {
+            Server::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Server::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+        shut.unwrap_or_default();
     }
 }
 
-/// Carries bytes both ways until one side closes or the connection is cut.
-fn carry(mut client: TcpStream, mut server: Box<dyn Wire>, armed: &AtomicU8) -> io::Result<()> {
-    let (mut answers, mut to_client) = (server.twin()?, client.try_clone()?);
-    let back = thread::spawn(move || {
-        let _ = io::copy(&mut answers, &mut to_client);
-        to_client.close();
-    });
-    let mut buffer = [0; 64 << 10];
-    loop {
-        let count = client.read(&mut buffer)?;
-        let asked = &buffer[..count];
-        if asked.windows(6).any(|bytes| bytes == b"COMMIT") {
-            match armed.swap(NOT, Ordering::SeqCst) {
-                NOT => {}
-                cut => {
-                    client.close();
-                    if cut == Cut::BeforeTheAnswer as u8 + 1 {
-                        server.write_all(asked)?;
-                        // The server closes when it reads that nobody is there any more.
-                        server.write_all(b"X\0\0\0\x04")?;
-                        let _ = back.join();
-                        return Ok(());
-                    }
-                    break;
+/// One connection on its way.
+struct Connection {
+    state: Arc<State>,
+    client: TcpStream,
+    server: Server,
+    /// The server's next answer breaks the connection instead of coming through.
+    cut_answer: AtomicBool,
+    /// Nothing comes through any more, not even that one end is gone.
+    silent: AtomicBool,
+}
+
+impl Connection {
+    fn carry(state: Arc<State>, client: TcpStream) {
+        let Ok(server) = state.connect() else { return };
+        let (cut_answer, silent) = (AtomicBool::new(false), AtomicBool::new(false));
+        let connection = Arc::new(Connection { state, client, server, cut_answer, silent });
+        let other = connection.clone();
+        thread::spawn(move || {
+            other.answers();
+            other.end();
+        });
+        // Where reading or writing fails, one of the two ends is gone.
+        let _ = connection.questions();
+        connection.end();
+    }
+
+    fn end(&self) {
+        if !self.is_silent() {
+            self.client.shutdown(Shutdown::Both).unwrap_or_default();
+            self.server.shutdown();
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silent.fetch_or(self.state.hole.load(Ordering::SeqCst), Ordering::SeqCst)
+            || self.state.hole.load(Ordering::SeqCst)
+    }
+
+    /// What the client says, message by message, until the connection is cut.
+    fn questions(&self) -> io::Result<()> {
+        let mut client = &self.client;
+        // The first message has no kind, only a length and its content.
+        let mut kind = 0;
+        loop {
+            let mut message = vec![0; kind + 4];
+            client.read_exact(&mut message)?;
+            let length = u32::from_be_bytes(message[kind..].try_into().expect("four bytes")) as usize;
+            message.resize(kind + length, 0);
+            client.read_exact(&mut message[kind + 4..])?;
+            let is_commit = kind == 1 && message[0] == b'Q' && message[5..].eq_ignore_ascii_case(b"commit\0");
+            kind = 1;
+            let trouble = if is_commit { self.state.commit() } else { None };
+            match trouble {
+                Some(Trouble::CutBefore) => return Ok(()),
+                Some(Trouble::CutAfter) => self.cut_answer.store(true, Ordering::SeqCst),
+                Some(Trouble::HoleBefore | Trouble::HoleAfter) => {
+                    self.state.hole.store(true, Ordering::SeqCst)
                 }
+                None => {}
+            }
+            if trouble == Some(Trouble::HoleAfter) || !self.is_silent() {
+                self.server.write(&message)?;
             }
         }
-        if count == 0 {
-            break;
-        }
-        server.write_all(asked)?;
     }
-    server.close();
-    Ok(())
+
+    fn answers(&self) {
+        let mut buffer = [0; 16 * 1024];
+        let mut client = &self.client;
+        while let Ok(count @ 1..) = self.server.read(&mut buffer) {
+            if self.cut_answer.load(Ordering::SeqCst) {
+                return;
+            }
+            if !self.is_silent() && client.write_all(&buffer[..count]).is_err() {
+                return;
+            }
+        }
+    }
 }
