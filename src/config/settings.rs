@@ -51,7 +51,7 @@ pub fn read(file: &File<'_>) -> Settings {
     let tree = file.parse().unwrap_or_default();
     let mut root = Table::root(file, &tree);
     let mut source_zones = BTreeMap::new();
-    let spool = in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from);
+    let has_spool = root.has("spool");
     let settings = Settings {
         database_at: root.place_of("database"),
         database: database(&mut root),
@@ -73,10 +73,10 @@ pub fn read(file: &File<'_>) -> Settings {
         source_zones,
         lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
             .unwrap_or(DEFAULT_LEASE),
-        schedules: schedules(&mut root, spool.is_some()),
+        schedules: schedules(&mut root, has_spool),
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
-        spool,
+        spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
     };
     root.allow(&["zone"]);
     root.finish();
