@@ -14,7 +14,8 @@ pub enum StoreError {
     Open { place: String, source: sqlx::Error },
     #[error(
         "the database {place} gives no TLS that can be trusted; name the authority that signed its \
-         certificate with sslrootcert=FILE in the URL, and the server as the certificate does"
+         certificate (one that signed itself is none) with sslrootcert=FILE in the URL, and the server as the \
+         certificate does"
     )]
     Tls { place: String, source: sqlx::Error },
     #[error("SQLite has no roles: whoever can read the file reads the books; leave --roles out")]
