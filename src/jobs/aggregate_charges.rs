@@ -81,9 +81,9 @@ struct Names {
     accounts: Vec<Arc<str>>,
     account_numbers: FxHashMap<Arc<str>, u32>,
     classes: Vec<[Arc<str>; 3]>,
-    class_numbers: FxHashMap<[Arc<str>; 3], u32>,
-    /// The class of the message before: mostly the same again.
-    last_class: u32,
+    class_numbers: FxHashMap<String, u32>,
+    /// The words of a class as one, written anew for each message.
+    class_words: String,
 }
 
 impl Names {
@@ -112,18 +112,19 @@ impl Names {
     }
 
     fn class(&mut self, message: &Streamed<'_>) -> u32 {
-        let wanted = [message.product, message.template_type, message.country];
-        let same = |class: &[Arc<str>; 3]| class.iter().zip(wanted).all(|(known, word)| &**known == word);
-        if self.classes.get(self.last_class as usize).is_some_and(same) {
-            return self.last_class;
+        let words = [message.product, message.template_type, message.country];
+        self.class_words.clear();
+        for word in words {
+            self.class_words.push_str(word);
+            self.class_words.push('\n');
         }
-        let key = wanted.map(Arc::<str>::from);
-        let next = self.classes.len() as u32;
-        self.last_class = *self.class_numbers.entry(key.clone()).or_insert(next);
-        if self.last_class == next {
-            self.classes.push(key);
+        if let Some(number) = self.class_numbers.get(&self.class_words) {
+            return *number;
         }
-        self.last_class
+        let number = self.classes.len() as u32;
+        self.classes.push(words.map(Arc::<str>::from));
+        self.class_numbers.insert(self.class_words.clone(), number);
+        number
     }
 
     fn classes<'c>(&self, run: &Run<'c>) -> Vec<Class<'c>> {
