@@ -9,11 +9,12 @@ use crate::domain::money::Micros;
 use crate::domain::period::Zone;
 use crate::runner::describe;
 use crate::store::charging::{self, ChargeRow, charges};
+use crate::store::returns::{self, ReturnRow};
 use crate::store::{messages, orders};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what = need(given, "account, plans, charges, ledger or waiting")?;
+        let what = need(given, "account, plans, charges, returns, ledger or waiting")?;
         if what == "waiting" {
             let waiting = self.runtime.block_on(async {
                 let mut tx = self.db.read().await?;
@@ -27,6 +28,7 @@ impl Stage {
             "account" => self.account_line(id),
             "plans" => self.plan_lines(id),
             "charges" => self.charge_lines(id),
+            "returns" => self.return_lines(id),
             "ledger" => self.ledger_lines(id),
             other => Err(format!("nothing called {other} can be shown")),
         }
@@ -98,6 +100,14 @@ impl Stage {
         Ok(said)
     }
 
+    fn return_lines(&self, id: &str) -> Said<String> {
+        let all = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            returns::of_account(&mut tx, id).await
+        });
+        Ok(return_words(&all.map_err(|error: crate::store::StoreError| describe(&error))?))
+    }
+
     pub(super) fn explain(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let (account, id) = (need(given, "an account")?, need(given, "a message")?);
         let found = self.runtime.block_on(async {
@@ -147,4 +157,35 @@ fn cause_words(cause: &str) -> String {
         Some(("charge", _)) => "charge".into(),
         _ => cause.to_owned(),
     }
+}
+
+/// What was given back, alike messages together: `acme  2 units of acme-p1 to acme-p2`.
+pub(super) fn return_words(returns: &[ReturnRow]) -> String {
+    let way = |row: &ReturnRow| {
+        let from = row.from_plan.clone().unwrap_or_else(|| "pay-as-you-go".into());
+        let to = match (&row.to_plan, &row.money_to) {
+            (Some(plan), _) => format!("to {plan}"),
+            (None, to) => {
+                let price = row.unit_price.unwrap_or_default();
+                format!("@ {price} off {}", to.as_deref().unwrap_or_default())
+                    .replace("off balance", "to balance")
+            }
+        };
+        (row.account_id.clone(), from, to)
+    };
+    let mut ways: Vec<((String, String, String), i64, i64)> = Vec::new();
+    for row in returns {
+        let this = way(row);
+        match ways.iter_mut().find(|(known, ..)| *known == this) {
+            Some((_, units, amount)) => (*units, *amount) = (*units + row.units, *amount + row.amount.0),
+            None => ways.push((this, row.units, row.amount.0)),
+        }
+    }
+    ways.sort();
+    let mut said = String::new();
+    for ((account, from, to), units, amount) in ways {
+        let money = if amount == 0 { String::new() } else { format!(" = {}", Micros(amount)) };
+        let _ = writeln!(said, "{account}  {units} units of {from} {to}{money}");
+    }
+    said
 }

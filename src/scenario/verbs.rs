@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use goldenscript::{ArgumentConsumer, Command};
 
-use super::show::charge_words;
+use super::show::{charge_words, return_words};
 use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
@@ -21,7 +21,10 @@ use crate::progress::Silent;
 use crate::runner::{self, Options, describe};
 use crate::store::accounts::NewAccount;
 use crate::store::charging::charges;
-use crate::store::status;
+use crate::store::{returns, status};
+
+/// Counts of a settling run that its returns do not show.
+const TOLD: &[&str] = &["no_money", "late", "exceptions", "waiting", "finalised"];
 
 pub(super) type Arguments<'a> = ArgumentConsumer<'a>;
 
@@ -322,21 +325,31 @@ impl Stage {
         let finished = finished.map_err(|error| describe(&error))?;
         let mut charged = Vec::new();
         if !dry_run {
-            let (charges, waiting) = self
+            let (charges, returns, waiting) = self
                 .runtime
                 .block_on(async {
                     let mut tx = self.db.read().await?;
                     let charges = charges(&mut tx, None, Some(finished.run_no)).await?;
+                    let returns = returns::of_run(&mut tx, finished.run_no).await?;
                     let waiting = status::suspense(&mut tx, 100).await?;
-                    Ok::<_, crate::store::StoreError>((charges, waiting))
+                    Ok::<_, crate::store::StoreError>((charges, returns, waiting))
                 })
                 .map_err(|error| describe(&error))?;
             charged = charges;
             for charge in &charged {
                 let _ = writeln!(said, "{}", charge_words(charge, self.zone()));
             }
-            for row in waiting {
-                let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
+            said.push_str(&return_words(&returns));
+            if job.name == "settle-receipts" {
+                for (name, count) in
+                    finished.counts.iter().filter(|(name, count)| *count != 0 && TOLD.contains(name))
+                {
+                    let _ = writeln!(said, "{count} {}", name.replace('_', " "));
+                }
+            } else {
+                for row in waiting {
+                    let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
+                }
             }
         }
         finished.effects.iter().for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));

@@ -250,7 +250,7 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
-/// How long a server may take to be reached.
+/// How long a server may take to answer a client that it has nothing to do for yet.
 const TO_CONNECT: Duration = Duration::from_secs(10);
 
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {

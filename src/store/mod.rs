@@ -23,6 +23,7 @@ pub mod leases;
 pub mod messages;
 pub mod orders;
 pub mod receipts;
+pub mod returns;
 pub mod roles;
 pub mod runs;
 pub mod settling;

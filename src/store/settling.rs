@@ -38,12 +38,12 @@ pub async fn charges(
 ) -> Result<BTreeMap<ChargeKey, Vec<Charge>>, StoreError> {
     let rows = windows.into_iter().map(|(account, window, run)| values![account, window, run]).collect();
     let select = format!(
-        "select {CHARGE} from v join charges c on c.account_id = v.account_id and c.window_start = v.window \
+        "select {CHARGE} from v join charges c on c.account_id = v.account_id and c.window_start = v.began \
          and c.run_no = v.run order by c.account_id, c.window_start, c.run_no, c.product, c.template_type, \
          c.country, c.first_unit"
     );
     let mut found: BTreeMap<ChargeKey, Vec<Charge>> = BTreeMap::new();
-    for row in super::rows_with_values(tx, "account_id, window, run", rows, &select).await? {
+    for row in super::rows_with_values(tx, "account_id, began, run", rows, &select).await? {
         let key = ChargeKey {
             account_id: row.text(0)?,
             window: row.int(1)?,
