@@ -119,6 +119,8 @@ pub async fn grant(db: &Db, roles: &Roles) -> Result<(), StoreError> {
         };
         tx.execute(format!("grant {writes} on {name} to {run}"), vec![]).await?;
     }
+    let names = schema(&mut tx).await?;
+    tx.execute(format!("grant usage on all sequences in schema {names} to {run}"), vec![]).await?;
     hide_recipient_key(&mut tx, &run, &audit).await?;
     let sql = "insert into instance (name, value) values ('roles', $1) \
                on conflict (name) do update set value = excluded.value";

@@ -126,7 +126,7 @@ fn systemd_is_told_of_each_step() {
     };
     told("READY=1");
     told("WATCHDOG=1");
-    assert!(told("STATUS=").contains("aggregate-charges"));
+    assert!(told("STATUS=").contains("; next "));
     daemon.signal(Signal::HUP);
     assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
     told("READY=1");

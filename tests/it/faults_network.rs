@@ -75,11 +75,11 @@ fn f06_a_run_whose_commit_got_lost_finds_out_and_charges_once() {
 }
 
 #[test]
-fn f06_an_ingest_whose_commit_got_lost_takes_the_file_once_when_repeated() {
+fn f06_an_ingest_whose_commit_got_lost_takes_the_file_once() {
     for trouble in [Trouble::CutBefore, Trouble::CutAfter] {
+        // It looks whether the batch is there and tries again where it is not.
         at_each_commit(trouble, &[], INGEST, |answer| {
-            assert_eq!(answer.code, 1, "{}", answer.shown());
-            assert!(answer.stderr.contains("try again"), "{}", answer.shown());
+            assert_eq!(answer.code, 0, "{}", answer.shown());
         });
     }
 }

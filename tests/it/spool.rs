@@ -87,7 +87,9 @@ fn a_dry_run_lists_the_files_and_touches_nothing() {
         let effects: Vec<&str> =
             dry["effects"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
         assert_eq!(effects.len(), 3, "{effects:?}");
-        assert!(effects.iter().any(|effect| effect.contains("aws/b.csv") && effect.ends_with("of aws")));
+        assert!(
+            effects.iter().any(|effect| effect.contains("aws/b.csv") && effect.ends_with("of aws messages"))
+        );
         assert!(effects.iter().any(|effect| effect.contains("link.csv") && effect.contains("symbolic link")));
         assert_eq!(spool.files(), before);
         assert!(!spool.path("done").exists() && !spool.path("work").exists());
@@ -96,13 +98,15 @@ fn a_dry_run_lists_the_files_and_touches_nothing() {
 }
 
 #[test]
-fn receipts_wait_untouched_until_they_can_be_taken() {
+fn receipts_are_taken_by_their_source() {
     at_both_spools(|spool| {
-        spool.drop_file("receipts/r.csv", "message_id,status\n");
-        spool.drop_file("receipts/smpp/r.csv", "id:1 stat:DELIVRD\n");
-        let before = spool.files();
-        assert_eq!(spool.counts(), json!({ "left": 2 }));
-        assert_eq!(spool.files(), before);
+        let time = "2026-03-01T11:00:00+08:00";
+        let generic = format!("account_id,message_id,status,report_time\nacme,m-1,failed,{time}\n");
+        spool.drop_file("receipts/r.csv", generic);
+        let smpp = r#"{"short_message":"id:m-2 sub:001 dlvrd:001 submit date:2603011000 done date:2603011100 stat:DELIVRD err:000 text:"}"#;
+        spool.drop_file("receipts/smpp/r.ndjson", format!("{smpp}\n"));
+        assert_eq!(spool.counts(), json!({ "files": 2, "accepted": 2 }));
+        assert!(spool.path("done/receipts/smpp/r.ndjson").exists() || spool.path("done/r.ndjson").exists());
     });
 }
 
