@@ -90,7 +90,7 @@ create table returns (
     primary key (account_id, id_hi, id_lo, part, seq)
 ){strict};
 
-create index returns_window on returns (window_start);
+create index returns_window on returns {spans window_start};
 
 -- Messages, or parts, whose failure was known when they would have been charged.
 create table not_charged (

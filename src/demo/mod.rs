@@ -2,6 +2,7 @@
 
 pub mod world;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use crate::jobs;
 use crate::progress::{Progress, Silent};
 use crate::runner::{self, Options};
 use crate::store::accounts::{AccountRow, NewAccount, list};
-use crate::store::status::ChargedSum;
+use crate::store::status::{ChargedSum, ReturnedSum};
 use crate::store::{self, Db, Tx, digest, invariants, status};
 
 /// The month that is shown, and how much of it.
@@ -34,8 +35,8 @@ const SEED: u64 = 20260301;
 const ACCOUNTS: usize = 2_000;
 const MESSAGES: usize = 200_000;
 
-/// Makes a database of a sample month in `dir`: accounts, orders, a file of messages a day, each
-/// ingested and charged.
+/// Makes a database of a sample month in `dir`: accounts, orders, and each day a file of messages,
+/// charged, and a file of receipts, settled.
 pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     let stopwatch = Stopwatch::start();
     let config = Arc::new(Config::built_in()?);
@@ -55,6 +56,7 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
         accounts: status::accounts_by_status(&mut tx).await?,
         suspense: status::suspense_by_reason(&mut tx).await?,
         sums: status::charged_sums(&mut tx).await?,
+        returns: status::returned_sums(&mut tx).await?,
         digest: digest::digest(&mut tx, config.zone).await?,
         seconds: stopwatch.elapsed_ms() / 1000,
     };
@@ -72,7 +74,6 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
 fn prepare_dir(dir: &Path) -> Result<std::path::PathBuf, Failure> {
     let failed = |error: std::io::Error| Failure::other(format!("{} can't be used: {error}", dir.display()));
     let database = dir.join("quittance.db");
-    let messages = dir.join("messages");
     if dir.exists() && !database.exists() && std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
         let dir = dir.display();
         return Err(Failure::other(format!("{dir} holds other files; name an empty directory with --dir")));
@@ -83,7 +84,9 @@ fn prepare_dir(dir: &Path) -> Result<std::path::PathBuf, Failure> {
             _ => {}
         }
     }
-    std::fs::create_dir_all(&messages).map_err(failed)?;
+    for name in ["messages", "receipts"] {
+        std::fs::create_dir_all(dir.join(name)).map_err(failed)?;
+    }
     Ok(database)
 }
 
@@ -127,7 +130,8 @@ async fn open_account(
     Ok(())
 }
 
-/// Hands in a file a day and charges it.
+/// Plays the month: each day a file of messages is handed in and charged, and a file of the receipts
+/// that came in that day is handed in and settled.
 async fn send_and_charge(
     db: &Db,
     config: &Arc<Config>,
@@ -135,9 +139,8 @@ async fn send_and_charge(
     dir: &Path,
     progress: &dyn Progress,
 ) -> Result<(), Failure> {
-    let job =
-        jobs::find("aggregate-charges").ok_or_else(|| Failure::other("there is no aggregate-charges"))?;
     let mut messages = world.messages().peekable();
+    let mut receipts: BTreeMap<Timestamp, Vec<String>> = BTreeMap::new();
     let mut day = config.zone.month_start(MONTH);
     while messages.peek().is_some() {
         let end = config.zone.end_of_validity(day, crate::domain::period::Validity::Days(1));
@@ -145,19 +148,46 @@ async fn send_and_charge(
         let mut count = 0;
         while let Some(message) = messages.next_if(|message| message.submit_time < end) {
             message.write_csv(&mut file);
+            if let Some((at, line)) = message.receipt() {
+                receipts.entry(at).or_default().push(line);
+            }
             count += 1;
         }
-        let path = dir.join("messages").join(format!("{}.csv", &config.zone.format(day)[..10]));
-        let failed = |error| Failure::other(format!("{} can't be written: {error}", path.display()));
-        std::fs::write(&path, file).map_err(failed)?;
-        let reading =
-            Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of: end };
-        take(db, config, Input::File(path), reading, None, &Silent).await?;
-        let options = Options { as_of: Some(end), ..Options::default() };
-        runner::run(db, config, job, options, &Silent).await?;
+        let name = format!("{}.csv", &config.zone.format(day)[..10]);
+        hand_in(db, config, ingest::Kind::Messages, &dir.join("messages").join(&name), &file, end).await?;
+        run_job(db, config, "aggregate-charges", end).await?;
+        // Those that the carriers will send tomorrow wait until then.
+        let later = receipts.split_off(&end);
+        let today: String = std::mem::replace(&mut receipts, later).into_values().flatten().collect();
+        let file = format!("{}{today}", SampleMessage::RECEIPT_HEADER);
+        hand_in(db, config, ingest::Kind::Receipts, &dir.join("receipts").join(&name), &file, end).await?;
+        run_job(db, config, "settle-receipts", end).await?;
         progress.advance(count);
         day = end;
     }
+    Ok(())
+}
+
+/// Writes a file and hands it in.
+async fn hand_in(
+    db: &Db,
+    config: &Arc<Config>,
+    kind: ingest::Kind,
+    path: &Path,
+    file: &str,
+    as_of: Timestamp,
+) -> Result<(), Failure> {
+    let failed = |error| Failure::other(format!("{} can't be written: {error}", path.display()));
+    std::fs::write(path, file).map_err(failed)?;
+    let reading = Reading { kind, source: Source::Generic, format: None, as_of };
+    take(db, config, Input::File(path.to_owned()), reading, None, &Silent).await?;
+    Ok(())
+}
+
+async fn run_job(db: &Db, config: &Arc<Config>, name: &str, as_of: Timestamp) -> Result<(), Failure> {
+    let job = jobs::find(name).ok_or_else(|| Failure::other(format!("there is no {name}")))?;
+    let options = Options { as_of: Some(as_of), ..Options::default() };
+    runner::run(db, config, job, options, &Silent).await?;
     Ok(())
 }
 
@@ -188,6 +218,7 @@ struct Summary {
     accounts: Vec<(String, i64)>,
     suspense: Vec<(String, i64)>,
     sums: Vec<ChargedSum>,
+    returns: Vec<ReturnedSum>,
     digest: String,
     seconds: i64,
 }
@@ -206,12 +237,23 @@ impl Summary {
                 "payg_amount": sum.payg_amount.to_string(),
             })
         });
+        let returns = self.returns.iter().map(|sum| {
+            json!({
+                "product": sum.product,
+                "currency": sum.currency,
+                "messages": sum.messages,
+                "plan_units": sum.plan_units,
+                "money_units": sum.money_units,
+                "amount": sum.amount.to_string(),
+            })
+        });
         json!({
             "dir": dir.display().to_string(),
             "database": url,
             "accounts": counts(&self.accounts),
             "suspense": counts(&self.suspense),
             "charged": sums.collect::<Vec<_>>(),
+            "returned": returns.collect::<Vec<_>>(),
             "digest": self.digest,
         })
     }
@@ -230,6 +272,19 @@ impl Summary {
         };
         let columns = ["product", ">messages", ">plan units", ">pay-as-you-go", ">amount", "currency"];
         text.push_str(&table(&columns, self.sums.iter().map(row).collect()));
+        text.push_str("\n\nGiven back for failure receipts within 72 hours\n\n");
+        let row = |sum: &ReturnedSum| {
+            vec![
+                sum.product.clone(),
+                count(sum.messages),
+                count(sum.plan_units),
+                count(sum.money_units),
+                sum.amount.for_people(),
+                sum.currency.clone(),
+            ]
+        };
+        let columns = ["product", ">messages", ">to plans", ">as money", ">amount", "currency"];
+        text.push_str(&table(&columns, self.returns.iter().map(row).collect()));
         text.push_str("\n\n");
         let columns = ["account", "name", "status", "currency", ">balance", ">unbilled", ">available"];
         text.push_str(&table(&columns, shown.to_vec()));
@@ -245,7 +300,7 @@ impl Summary {
             "\nThe books agree: every entry balances, plans and balances are what the ledger says."
         );
         let _ = writeln!(text, "Digest {}, {} seconds.", self.digest, self.seconds);
-        let _ = writeln!(text, "\nDatabase  {url}\nMessages  {}", dir.join("messages").display());
+        let _ = writeln!(text, "\nDatabase  {url}\nFiles     {}, messages and receipts", dir.display());
         let first = shown.first().and_then(|row| row.first()).map_or("acct-00001", String::as_str);
         let _ = write!(
             text,

@@ -150,6 +150,23 @@ impl SampleMessage<'_> {
         );
     }
 
+    /// The first line of a file of receipts.
+    pub const RECEIPT_HEADER: &'static str = "message_id,account_id,status,report_time\n";
+
+    /// The carrier's receipt as one line, and when it comes, if there is one: none for inbound and
+    /// refused messages and for one in 70 others, a failure for one in 30. A tenth is late, by hours.
+    pub fn receipt(&self) -> Option<(Timestamp, String)> {
+        let mut dice = Dice::of(self.message_id as u64, 0);
+        if self.direction == "mo" || self.submit_status != "accepted" || dice.one_in(70) {
+            return None;
+        }
+        let status = if dice.one_in(30) { "failed" } else { "delivered" };
+        let within = if dice.one_in(10) { 20 * Timestamp::HOUR } else { 2 * Timestamp::MINUTE };
+        let after = Timestamp::MINUTE / 60 + dice.below(within as u64) as i64;
+        let at = self.submit_time.plus_micros(after);
+        Some((at, format!("{},{},{status},{}\n", self.uuid(), self.account_id, self.zone.format(at))))
+    }
+
     fn uuid(&self) -> String {
         let hex = format!("{:032x}", self.message_id);
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
@@ -268,6 +285,7 @@ mod tests {
         let mut out: String = accounts.collect();
         for message in world.messages() {
             message.write_csv(&mut out);
+            out.extend(message.receipt().map(|(_, line)| line));
         }
         out
     }
@@ -283,7 +301,7 @@ mod tests {
         let text = month_as_text(&march(7));
         assert_eq!(text, month_as_text(&march(7)));
         assert_ne!(text, month_as_text(&march(8)));
-        assert_eq!(fingerprint(&text), 0xa90e_39b8_5be6_f91e, "the sample month changed");
+        assert_eq!(fingerprint(&text), 0x1bb1_7ae5_d808_58d2, "the sample month changed");
     }
 
     #[test]
@@ -354,6 +372,20 @@ mod tests {
                 assert!(TEXTS.iter().any(|t| t.template_type == template_type && t.chinese == chinese));
             }
         }
+    }
+
+    #[test]
+    fn receipts_follow_their_messages_and_about_one_in_thirty_fails() {
+        let (mut all, mut failed) = (0, 0);
+        for message in march(7).messages() {
+            let Some((at, line)) = message.receipt() else { continue };
+            assert!(at > message.submit_time && line.starts_with(&message.uuid()));
+            assert_eq!((message.submit_status, message.direction), ("accepted", "mt"));
+            all += 1;
+            failed += i32::from(line.contains(",failed,"));
+        }
+        assert!((500..800).contains(&failed), "{failed} of {all}");
+        assert!((19_000..19_900).contains(&all));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, Open
 use crate::store::settling::{self, ChargeKey, ExceptionKind, FinalUpTo, Returns};
 
 /// Accounts that are settled together.
-const TOGETHER: usize = 400;
+const TOGETHER: usize = 2_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
@@ -48,7 +48,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         settling.settle_together(together).await?;
     }
     settling.effects.flush(settling.run.tx).await?;
-    settling.answers.flush(settling.run.tx).await?;
+    settling.answers.finish(settling.run.tx).await?;
     settling.returns.flush(settling.run.tx).await?;
     settling.totals.finalised = finality::finalise(&mut settling.run, settling.final_up_to).await?;
     settling.run.progress.end();
@@ -176,6 +176,8 @@ impl Settling<'_> {
             self.run.progress.advance(candidates.len() as u64);
         }
         self.effects.flush_full(self.run.tx).await?;
+        self.returns.flush_full(self.run.tx).await?;
+        self.answers.flush_full(self.run.tx).await?;
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::db::{Dialect, Tx, Value, values};
+use super::db::{Dialect, Tx, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
+use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
@@ -188,20 +189,28 @@ async fn look_up_one_by_one(tx: &mut Tx, one_by_one: bool) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Answers on their way in.
+/// Answers on their way in. They are staged and taken up by one statement: to look a few thousand
+/// receipts up in many portions would cost a multiple.
 pub struct Answers {
     run_no: i64,
-    answered: Vec<Vec<Value>>,
+    answered: Bulk,
+    any: bool,
+    begun: bool,
     not_charged: Bulk,
     not_charged_count: i64,
 }
+
+const ANSWERED: &str = "account_id, id_hi, id_lo, part, answer";
+const INTEGERS: &[&str] = &["id_hi", "id_lo", "part"];
 
 impl Answers {
     pub fn new(tx: &Tx, run_no: i64) -> Answers {
         let columns = "account_id, id_hi, id_lo, part, units, run_no";
         Answers {
             run_no,
-            answered: Vec::new(),
+            answered: Bulk::new(tx.dialect(), "answered", ANSWERED),
+            any: false,
+            begun: false,
             not_charged: Bulk::new(tx.dialect(), "not_charged", columns),
             not_charged_count: 0,
         }
@@ -209,7 +218,14 @@ impl Answers {
 
     pub fn push(&mut self, id: &FailureId, answer: Answer) {
         let FailureId { account_id, key, part } = id;
-        self.answered.push(values![account_id, key.hi, key.lo, *part, answer.as_str()]);
+        self.answered.push(&[
+            account_id.as_str().into(),
+            key.hi.into(),
+            key.lo.into(),
+            (*part).into(),
+            answer.as_str().into(),
+        ]);
+        self.any = true;
     }
 
     /// So many units of a message are not charged, since they are known to have failed.
@@ -232,14 +248,28 @@ impl Answers {
         self.not_charged_count
     }
 
-    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+    /// Stages what fills a portion.
+    pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        if self.any && !self.begun {
+            create_temporary(tx, "answered", ANSWERED, INTEGERS).await?;
+            self.begun = true;
+        }
+        self.not_charged.flush_full(tx).await?;
+        self.answered.flush_full(tx).await
+    }
+
+    /// Takes all of them up, once, at the end of the run.
+    pub async fn finish(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.flush_full(tx).await?;
         self.not_charged.flush(tx).await?;
-        let rows = std::mem::take(&mut self.answered);
-        let statement = format!(
-            "update failures set run_no = {}, answer = v.answer from v where failures.id_hi = v.id_hi \
-             and failures.id_lo = v.id_lo and failures.account_id = v.account_id and failures.part = v.part",
-            self.run_no
-        );
-        super::with_values(tx, "account_id, id_hi, id_lo, part, answer", rows, &statement).await.map(|_| ())
+        if !self.any {
+            return Ok(());
+        }
+        self.answered.flush(tx).await?;
+        let statement = "update failures set run_no = $1, answer = v.answer from answered v \
+                         where failures.id_hi = v.id_hi and failures.id_lo = v.id_lo \
+                         and failures.account_id = v.account_id and failures.part = v.part";
+        tx.execute(statement, values![self.run_no]).await?;
+        drop_temporary(tx, &["answered"]).await
     }
 }

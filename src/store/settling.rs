@@ -208,6 +208,11 @@ impl Returns {
         ]);
     }
 
+    /// Writes what fills a portion.
+    pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.rows.flush_full(tx).await
+    }
+
     pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         self.rows.flush(tx).await?;
         let rows = std::mem::take(&mut self.exceptions);
@@ -292,7 +297,7 @@ pub async fn lapsed(
             ("returns", "charge_run", "from_plan", "-", " and was_final = 0"),
         ] {
             parts.push(format!(
-                "select account_id, product, case when {plan} = 0 then 0 else 1 end as by_plan, {sign}units as units, \
+                "select account_id, product, cast(case when {plan} = 0 then 0 else 1 end as bigint) as by_plan, {sign}units as units, \
                  {sign}net as net from {table} where {window} and {run_column} {run} \
                  and {run_column} <= {last_run}{extra}"
             ));

@@ -99,3 +99,34 @@ pub async fn charged_sums(tx: &mut Tx) -> Result<Vec<ChargedSum>, StoreError> {
     };
     tx.rows(sql, vec![]).await?.iter().map(sum).collect()
 }
+
+/// What was given back of a product in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnedSum {
+    pub product: String,
+    pub currency: String,
+    pub messages: i64,
+    pub plan_units: i64,
+    pub money_units: i64,
+    pub amount: Micros,
+}
+
+/// Everything given back so far, by product and currency.
+pub async fn returned_sums(tx: &mut Tx) -> Result<Vec<ReturnedSum>, StoreError> {
+    let sql = "select r.product, a.currency, cast(sum(case when r.seq = 1 then 1 else 0 end) as bigint), \
+               cast(sum(case when r.to_plan > 0 then r.units else 0 end) as bigint), \
+               cast(sum(case when r.to_plan = 0 then r.units else 0 end) as bigint), \
+               cast(sum(r.amount) as bigint) from returns r join accounts a on a.account_id = r.account_id \
+               group by r.product, a.currency order by r.product, a.currency";
+    let sum = |row: &Row| {
+        Ok(ReturnedSum {
+            product: row.text(0)?,
+            currency: row.text(1)?,
+            messages: row.int(2)?,
+            plan_units: row.int(3)?,
+            money_units: row.int(4)?,
+            amount: Micros(row.int(5)?),
+        })
+    };
+    tx.rows(sql, vec![]).await?.iter().map(sum).collect()
+}
