@@ -59,3 +59,14 @@ fn every_scenario_says_on_sqlite_what_is_written() {
 fn every_scenario_says_on_postgres_what_is_written() {
     check_all(postgres, false);
 }
+
+#[test]
+fn f13_every_scenario_says_the_same_with_a_pool_of_one_connection() {
+    let one = || {
+        let mut database = postgres()?;
+        let and = if database.url.contains('?') { '&' } else { '?' };
+        database.url.push_str(&format!("{and}connections=1"));
+        Some(database)
+    };
+    check_all(one, false);
+}
