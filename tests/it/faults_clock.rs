@@ -154,6 +154,7 @@ fn f37_a_daemon_that_was_suspended_makes_up_for_what_it_missed() {
 static MAILS: Job = Job {
     name: "test-mails",
     about: "sends what can't be called back",
+    verb: "send",
     schedule: "* * * * *",
     irreversible: true,
     work: Work::Books(|run| {
