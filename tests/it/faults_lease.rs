@@ -99,7 +99,9 @@ fn f27_on_sqlite_nobody_can_take_the_place_of_a_stopped_run_that_writes() {
     assert!(held(), "it was stopped too late to show anything");
     wait_until("its lease runs out", || lease_has_run_out(&desk.url, "aggregate-charges"));
     let others = [RUN, &["account", "top-up", "acme", "1", "--reference", "cash-2"]];
-    others.map(|args| desk.program.start(args, b"")).map(|other| other.answer().exits(75));
+    for other in others.map(|args| desk.program.start(args, b"")) {
+        other.answer().exits(75);
+    }
     stopped.signal(Signal::CONT);
     stopped.answer().exits(0);
     assert_eq!(digest_of(&desk.url), undisturbed(messages));
