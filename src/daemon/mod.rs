@@ -181,7 +181,12 @@ impl JobState {
     /// Whether to ask the database about it. A clock that was set back is no reason to wait for the
     /// time it showed before.
     fn wants_a_look(&self, now: Timestamp) -> bool {
-        !self.running && (now >= self.look_at || now < self.looked_at)
+        !self.running && (now >= self.look_at || self.saw_later(now))
+    }
+
+    /// Whether the clock was set back since.
+    fn saw_later(&self, now: Timestamp) -> bool {
+        now < self.looked_at
     }
 }
 
@@ -256,6 +261,10 @@ impl Daemon {
 
     /// Asks the database which slots are due.
     async fn look(&mut self, now: Timestamp) -> Result<Vec<(usize, Slot)>, StoreError> {
+        if self.jobs.iter().any(|state| state.saw_later(now)) {
+            tracing::warn!("The clock was set back to {}", self.config.zone.format(now));
+            self.register_jobs().await?;
+        }
         let mut tx = self.db.read().await?;
         store::check_schema(&mut tx).await?;
         let mut seen = Vec::new();

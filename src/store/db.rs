@@ -240,7 +240,12 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
         };
         let locked = source.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "5");
         if !locked {
-            return Err(StoreError::Open { place: options.get_filename().display().to_string(), source });
+            return Err(match StoreError::from(source) {
+                StoreError::Sql(source) | StoreError::Lost(source) => {
+                    StoreError::Open { place: options.get_filename().display().to_string(), source }
+                }
+                other => other,
+            });
         }
         if tries == TRIES {
             return Err(StoreError::Busy);

@@ -38,6 +38,8 @@ pub enum StoreError {
     Silent(u64),
     #[error("the transaction was aborted by an earlier fault; nothing was written")]
     Aborted,
+    #[error("{what}; {remedy}")]
+    Unfit { what: &'static str, remedy: &'static str, source: sqlx::Error },
     #[error("the database holds what it can't: {0}")]
     Corrupt(String),
     #[error("the database answered: {0}")]
@@ -87,10 +89,32 @@ const COLLISION_CODES: &[&str] = &["40P01", "40001"];
 /// The server goes down, comes up, ended the session, or has no connection left.
 const LOST_CODES: &[&str] = &["57P01", "57P02", "57P03", "57P05", "25P03", "53300", "08006", "08003"];
 
+/// What a database is not fit for, by its codes, and what mends it.
+const UNFIT: &[(&[&str], &str, &str)] = &[
+    (
+        &["11", "26", "267", "523", "779"],
+        "the database file is damaged, or is none",
+        "bring back the newest backup",
+    ),
+    (
+        &["8", "264", "520", "776", "1032", "1288", "1544"],
+        "this user may not write the database",
+        "check the rights of the file, of those beside it, and of the directory",
+    ),
+    (
+        &["13", "53100"],
+        "the disk of the database or of temporary files is full, nothing was written",
+        "make room and try again",
+    ),
+];
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|e| e.code());
         let is_one_of = |codes: &[&str]| code.as_ref().is_some_and(|code| codes.contains(&code.as_ref()));
+        if let Some((_, what, remedy)) = UNFIT.iter().find(|(codes, ..)| is_one_of(codes)) {
+            return StoreError::Unfit { what, remedy, source: error };
+        }
         match &error {
             _ if is_one_of(BUSY_CODES) => StoreError::Busy,
             _ if is_one_of(COLLISION_CODES) => StoreError::Collision,

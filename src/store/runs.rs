@@ -157,10 +157,12 @@ pub async fn done_up_to(tx: &mut Tx, job: &str, now: Timestamp) -> Result<Option
     Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp))
 }
 
-/// When a daemon first knew the job: slots before that are nobody's. Noted now if not before.
+/// When a daemon first knew the job: slots before that are nobody's. Noted now if not before, or if that
+/// was while the clock ran ahead: no slot would be due until it is that late.
 pub async fn known_since(tx: &mut Tx, job: &str, now: Timestamp) -> Result<Timestamp, StoreError> {
-    let sql = "insert into jobs (job, runs, since) values ($1, 0, $2) \
-               on conflict (job) do update set since = coalesce(jobs.since, excluded.since) returning since";
+    let sql = "insert into jobs (job, runs, since) values ($1, 0, $2) on conflict (job) do update \
+               set since = case when jobs.since < excluded.since then jobs.since else excluded.since end \
+               returning since";
     Ok(Timestamp(tx.int(sql, values![job, now.0]).await?))
 }
 

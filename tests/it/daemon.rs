@@ -237,3 +237,23 @@ fn f34_a_daemon_that_is_restarted_more_often_than_its_period_runs_every_slot() {
     assert!(starts > 4 && passed >= 2, "{starts} starts, {passed} slots");
     assert_eq!(count(&desk.url, done), passed);
 }
+
+#[test]
+fn f106_the_log_of_a_daemon_holds_no_secret() {
+    const SECRET: &str = "hunter2";
+    let Some(database) = postgres() else { return };
+    Desk::open(&database);
+    let and = if database.url.contains('?') { '&' } else { '?' };
+    let mut program = service(&format!("{}{and}password={SECRET}", database.url));
+    program.set("QUITTANCE_LOG", "trace");
+    let daemon = Daemon::start(&program, "daemon");
+    wait_until("it works", || count(&database.url, COMPLETED) >= 2);
+    let broken = format!("database = \"postgres://clerk:{SECRET}@host/books\"\nspeed = 9\n");
+    program.file("quittance.toml", broken);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("was not taken");
+    let seen = [daemon.get("/metrics").1, daemon.get("/healthz").1, daemon.stop()];
+    assert!(seen.iter().all(|text| !text.contains(SECRET)), "{seen:?}");
+    let kept = "select count(*) from job_runs where coalesce(error, '') || owner like '%hunter2%'";
+    assert_eq!(count(&database.url, kept), 0);
+}

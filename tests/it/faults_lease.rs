@@ -98,8 +98,10 @@ fn f27_on_sqlite_nobody_can_take_the_place_of_a_stopped_run_that_writes() {
     stopped.signal(Signal::STOP);
     assert!(held(), "it was stopped too late to show anything");
     wait_until("its lease runs out", || lease_has_run_out(&desk.url, "aggregate-charges"));
-    desk.program.run(RUN).exits(75);
-    desk.program.run(&["account", "top-up", "acme", "1", "--reference", "cash-2"]).exits(75);
+    let others = [RUN, &["account", "top-up", "acme", "1", "--reference", "cash-2"]];
+    for other in others.map(|args| desk.program.start(args, b"")) {
+        other.answer().exits(75);
+    }
     stopped.signal(Signal::CONT);
     stopped.answer().exits(0);
     assert_eq!(digest_of(&desk.url), undisturbed(messages));
@@ -234,5 +236,37 @@ fn f06_a_second_try_takes_over_the_lease_that_the_first_could_not_give_back() {
         assert!(matches!(held, Err(JobError::Store(StoreError::Held { .. }))), "{held:?}");
         let again = Options { attempt: 2, ..Options::default() };
         assert_eq!(block_on(run(&url, &WORKS, again)).expect("it runs").outcome, Outcome::Done);
+    });
+}
+
+/// The same job, with a fault in its code.
+static PANICS: Job = Job {
+    work: Work::Books(|run| {
+        Box::pin(async move {
+            run.tx.execute("update instance set value = 'half' where name = 'mark'", Vec::new()).await?;
+            if run.run_no > 0 {
+                panic!("a fault in the code");
+            }
+            Ok(Report::default())
+        })
+    }),
+    ..STALLS
+};
+
+#[test]
+fn f111_a_run_that_panics_is_noticed_rolled_back_and_followed_by_one_that_works() {
+    on_both(|database| {
+        let url = Desk::open(database).url;
+        block_on(change(&url, "insert into instance (name, value) values ('mark', 'clean')"));
+        let panics = std::thread::spawn({
+            let url = url.clone();
+            move || block_on(run(&url, &PANICS, Options::default()))
+        });
+        assert!(panics.join().is_err(), "it did not panic");
+        let again = Options { attempt: 2, ..Options::default() };
+        assert_eq!(block_on(run(&url, &WORKS, again)).expect("it runs").outcome, Outcome::Done);
+        let mark = "select count(*) from instance where name = 'mark' and value = 'clean'";
+        assert_eq!(read(&url, async |tx| tx.int(mark, Vec::new()).await), 1, "half of it was kept");
+        assert_eq!(runs(&url, "test-job"), (1, 1));
     });
 }

@@ -27,9 +27,9 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
-fn check_all(database: impl Fn() -> Option<TestDatabase>, update: bool) {
+fn check_all(dir: &str, database: impl Fn() -> Option<TestDatabase>, update: bool) {
     let mut scenarios = Vec::new();
-    files(&root(), &mut scenarios);
+    files(&root().join(dir), &mut scenarios);
     assert!(!scenarios.is_empty(), "there are no scenarios under {}", root().display());
     let mut failed = Vec::new();
     for file in &scenarios {
@@ -52,10 +52,21 @@ fn check_all(database: impl Fn() -> Option<TestDatabase>, update: bool) {
 
 #[test]
 fn every_scenario_says_on_sqlite_what_is_written() {
-    check_all(|| Some(sqlite()), std::env::var_os("UPDATE_GOLDENFILES").is_some());
+    check_all("", || Some(sqlite()), std::env::var_os("UPDATE_GOLDENFILES").is_some());
 }
 
 #[test]
 fn every_scenario_says_on_postgres_what_is_written() {
-    check_all(postgres, false);
+    check_all("", postgres, false);
+}
+
+#[test]
+fn f13_every_scenario_of_charging_says_the_same_with_a_pool_of_one_connection() {
+    let one = || {
+        let mut database = postgres()?;
+        let and = if database.url.contains('?') { '&' } else { '?' };
+        database.url.push_str(&format!("{and}connections=1"));
+        Some(database)
+    };
+    check_all("charging", one, false);
 }

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod databases;
 pub mod desk;
 pub mod facts;
+pub mod faketime;
 pub mod history;
 pub mod lines;
 pub mod locks;

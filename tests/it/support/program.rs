@@ -145,11 +145,6 @@ impl Program {
 }
 
 impl Running {
-    /// A command that was connected in its own way.
-    pub fn spawn(mut command: Command, shown: &str) -> Running {
-        Running { child: command.spawn().expect("the program starts"), command: shown.to_owned() }
-    }
-
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

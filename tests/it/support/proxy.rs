@@ -72,11 +72,6 @@ impl Proxy {
         self.state.trouble.lock().expect("no panic").is_none()
     }
 
-    /// From now on no byte comes through, and no connection breaks.
-    pub fn swallow(&self) {
-        self.state.hole.store(true, Ordering::SeqCst);
-    }
-
     /// New connections come through again; those that fell silent stay so.
     pub fn heal(&self) {
         *self.state.trouble.lock().expect("no panic") = None;
