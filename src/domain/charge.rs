@@ -141,6 +141,17 @@ pub struct Span {
     pub last_units: i64,
 }
 
+impl Span {
+    /// Takes in more units: of its last message, where two tiers have one price, or of a later one.
+    fn extend(&mut self, place: Place, units: i64) {
+        if self.first == place {
+            self.first_units += units;
+        }
+        self.last_units = if self.last == place { self.last_units + units } else { units };
+        self.last = place;
+    }
+}
+
 impl Charge {
     /// How many units of a charged message this charge pays, of so many that the message has.
     pub fn units_of(&self, place: Place, units: i64) -> i64 {
@@ -400,7 +411,7 @@ impl<'a> Charger<'a> {
                     last.amount = last.amount.plus(amount)?;
                     last.net = last.net.plus(net)?;
                     if let Some(span) = &mut last.span {
-                        (span.last, span.last_units) = (message.place, piece.units);
+                        span.extend(message.place, piece.units);
                     }
                 }
                 _ => open.charges.push(Charge {

@@ -154,7 +154,7 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
 /// A cause without the number of the run, which is no part of the story.
 fn cause_words(cause: &str) -> String {
     match cause.split_once(':') {
-        Some(("charge", _)) => "charge".into(),
+        Some((what @ ("charge" | "return" | "final"), _)) => what.into(),
         _ => cause.to_owned(),
     }
 }

@@ -24,7 +24,7 @@ use crate::store::charging::charges;
 use crate::store::{returns, status};
 
 /// Counts of a settling run that its returns do not show.
-const TOLD: &[&str] = &["no_money", "late", "exceptions", "waiting", "finalised"];
+const TOLD: &[&str] = &["no_money", "late", "exceptions", "waiting", "finalised", "parked"];
 
 pub(super) type Arguments<'a> = ArgumentConsumer<'a>;
 

@@ -57,6 +57,7 @@ pub struct FailedMessage {
     pub place: Place,
     /// The run that charged it; None while it waits to be charged, or in suspense.
     pub charged_by: Option<i64>,
+    pub in_suspense: bool,
 }
 
 impl OpenFailure {
@@ -147,7 +148,7 @@ fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
     let message = match row[9].opt_text()? {
         None => Matched::Unknown,
         Some(account_id) => {
-            let waits_in_suspense = row[21].opt_int()?.is_some() && row[22].opt_int()?.is_none();
+            let in_suspense = row[21].opt_int()?.is_some() && row[22].opt_int()?.is_none();
             let charged_by = row[22].opt_int()?.or(row[20].opt_int()?);
             Matched::One(FailedMessage {
                 account_id: account_id.to_owned(),
@@ -159,7 +160,8 @@ fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
                 units: row[16].int()?,
                 submit_time: Timestamp(row[17].int()?),
                 place: Place { batch_no: row[18].int()?, line: row[19].int()? },
-                charged_by: charged_by.filter(|_| !waits_in_suspense),
+                charged_by: charged_by.filter(|_| !in_suspense),
+                in_suspense,
             })
         }
     };

@@ -163,15 +163,20 @@ const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, rea
       and r.account_id = s.account_id and r.part = s.part and r.slot = s.slot \
     where not (r.batch_no = $1 and r.line = s.line)";
 
+/// The first final receipt of a message says how the source answers for it: whole, or by parts. A
+/// line that contradicts it is left out, and so says nothing to those after it.
 const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
     select $1, s.line, 'conflict', 'part_and_whole', \
            case when s.part = 0 then 'an earlier receipt told of parts of the message' \
                 else 'an earlier receipt told of the whole message' end \
-    from staged_receipts s where s.slot = 'final' and ( \
-      exists (select 1 from receipts r where r.id_hi = s.id_hi and r.id_lo = s.id_lo \
-        and r.account_id = s.account_id and r.slot = 'final' and (r.part = 0) <> (s.part = 0)) \
-      or exists (select 1 from staged_receipts o where o.id_hi = s.id_hi and o.id_lo = s.id_lo \
-        and o.account_id = s.account_id and o.slot = 'final' and (o.part = 0) <> (s.part = 0) and o.line < s.line))";
+    from staged_receipts s \
+    join (select id_hi, id_lo, account_id, min(line) as line from staged_receipts where slot = 'final' \
+          group by id_hi, id_lo, account_id) first \
+      on first.id_hi = s.id_hi and first.id_lo = s.id_lo and first.account_id = s.account_id \
+    join staged_receipts o on o.line = first.line \
+    where s.slot = 'final' and sign(s.part) <> coalesce( \
+      (select sign(min(r.part)) from receipts r where r.id_hi = s.id_hi and r.id_lo = s.id_lo \
+       and r.account_id = s.account_id and r.slot = 'final'), sign(o.part))";
 
 const LEAVE_OUT_CONFLICTS: &str = "delete from staged_receipts where line in \
     (select line from batch_lines where batch_no = $1 and verdict = 'conflict')";

@@ -22,8 +22,17 @@ struct Failed {
 }
 
 impl Failed {
+    /// A second source may tell the same of a message, or of a part of it, in another way: that is
+    /// answered when receipts are settled.
+    fn add(&mut self, id: FailureId, units: i64) {
+        let told = |(known, _): &(FailureId, i64)| known.part == id.part || known.part == 0 || id.part == 0;
+        if !self.units.iter().any(told) {
+            self.units.push((id, units));
+        }
+    }
+
     fn units(&self) -> i64 {
-        self.units.iter().map(|(_, units)| units).sum::<i64>().min(self.message.units)
+        self.units.iter().map(|(_, units)| units).sum()
     }
 }
 
@@ -35,7 +44,7 @@ impl KnownFailures {
             if let Some(units) = counts(&failure, message, run_no, catalog) {
                 let failed = known.failed.entry(message.place);
                 let failed = failed.or_insert_with(|| Failed { message: message.clone(), units: Vec::new() });
-                failed.units.push((failure.id, units));
+                failed.add(failure.id, units);
             }
         }
         Ok(known)
@@ -67,7 +76,7 @@ impl KnownFailures {
             for (id, units) in &failed.units {
                 answers.not_charged(&failed.message, id, *units);
             }
-            from_suspense.extend(failed.message.charged_by.is_none().then_some(&failed.message));
+            from_suspense.extend(failed.message.in_suspense.then_some(&failed.message));
         }
         from_suspense
     }
@@ -76,7 +85,8 @@ impl KnownFailures {
 /// How many units of a message that is about to be charged a failure is about; None where it changes
 /// nothing now.
 fn counts(failure: &OpenFailure, message: &FailedMessage, run_no: i64, catalog: &Catalog) -> Option<i64> {
-    let now_charged = message.charged_by.is_none_or(|by| by == run_no);
+    // A batch that came in after the run took its own is for the next run, and its failures, too.
+    let now_charged = message.in_suspense || message.charged_by == Some(run_no);
     let billable = matches!(message.disposition.as_deref(), None | Some("too_long"));
     let on_receipt = catalog.get(&message.product).is_some_and(|p| p.charge_on == ChargeOn::Receipt);
     let in_time = failure.reported_in_time(message) && failure.received_in_time(message);
