@@ -81,6 +81,8 @@ pub enum Answer {
     NoMoney,
     /// Reported after 72 hours (D14).
     Late,
+    /// Another receipt was answered for the same message or part.
+    Duplicate,
     /// Listed for an operator.
     Exception,
 }
@@ -92,6 +94,7 @@ impl Answer {
             Answer::NotCharged => "not_charged",
             Answer::NoMoney => "no_money",
             Answer::Late => "late",
+            Answer::Duplicate => "duplicate",
             Answer::Exception => "exception",
         }
     }
