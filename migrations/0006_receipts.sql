@@ -108,7 +108,7 @@ create table not_charged (
 create table exceptions (
     exception_no {serial},
     kind         {text} not null,            -- late_arrival, conflict, orphan, segment_disagreement, no_price,
-                                             -- ambiguous_account; line: one of a batch that was dismissed
+                                             -- ambiguous_account; dismissed lines: rejected_line, conflict_line
     account_id   {text} not null,            -- '' where it is not known
     id_hi        {int} not null,
     id_lo        {int} not null,

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod exceptions;
 pub mod orders;
 
 use crate::domain::order::OrderRefusal;

@@ -82,7 +82,8 @@ pub fn failed_units(
         return Some(charged);
     }
     // Parts that were left out have no place among the charged units.
-    let place_of = |part: i64| part - 1 - not_charged.iter().filter(|left_out| **left_out < part).count() as i64;
+    let place_of =
+        |part: i64| part - 1 - not_charged.iter().filter(|left_out| **left_out < part).count() as i64;
     let parts = if part == 0 { 1..=units } else { part..=part };
     let open: Vec<i64> = parts.filter(is_open).collect();
     let failed = open.iter().filter_map(|part| one_unit(&charged, place_of(*part))).collect();

@@ -157,9 +157,8 @@ impl Settling<'_> {
     }
 
     async fn settle_together(&mut self, together: &[(&str, Vec<Candidate<'_>>)]) -> Result<(), JobError> {
-        let claims = together
-            .iter()
-            .map(|(id, candidates)| (*id, candidates.iter().map(Candidate::claim).collect()));
+        let claims =
+            together.iter().map(|(id, candidates)| (*id, candidates.iter().map(Candidate::claim).collect()));
         let claims: Vec<(&str, Vec<Claim<'_>>)> = claims.collect();
         let answers = self.giving_back.settle(self.run.tx, &claims).await?;
         for ((id, candidates), answered) in together.iter().zip(answers) {
