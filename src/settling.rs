@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::config::Config;
 use crate::domain::account::Account;
 use crate::domain::charge::Charge;
-use crate::domain::period::{Timestamp, window_start};
+use crate::domain::period::Timestamp;
 use crate::domain::price::Buyer;
 use crate::domain::settle::{Failure, GivenBack, Kept, Paid, SettledParts, failed_units, settle_account};
 use crate::store::charging::{Effects, Plans, load_accounts};
@@ -30,15 +30,7 @@ pub struct Claim<'m> {
 impl<'m> Claim<'m> {
     /// `charge_run` is the run that charged the message.
     pub fn new(message: &'m FailedMessage, charge_run: i64, part: i64, received_at: Timestamp) -> Claim<'m> {
-        let charged = ChargeKey {
-            account_id: message.account_id.clone(),
-            window: window_start(message.submit_time).0,
-            run_no: charge_run,
-            product: message.product.clone(),
-            template_type: message.template_type.clone(),
-            country: message.country.clone(),
-        };
-        Claim { message, part, received_at, charged }
+        Claim { message, part, received_at, charged: ChargeKey::of(message, charge_run) }
     }
 }
 

@@ -75,7 +75,7 @@ fn age_hours(item: &Item, now: Timestamp) -> Option<i64> {
     item.opened_at.map(|opened| (now.0 - opened.0).max(0) / Timestamp::HOUR)
 }
 
-fn item_json(item: &Item, now: Timestamp, zone: Zone) -> Value {
+pub fn item_json(item: &Item, now: Timestamp, zone: Zone) -> Value {
     let closed = item.closed.as_ref();
     json!({
         "exception_id": item.id,

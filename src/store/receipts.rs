@@ -8,6 +8,7 @@ use super::db::{Row, Tx, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
 use super::staging::{create_temporary, drop_temporary, insert_but_known};
+use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
 use crate::domain::receipt::ReceiptRow;
@@ -224,8 +225,7 @@ pub struct StoredReceipt {
     pub err_code: Option<String>,
     pub report_time: Timestamp,
     pub received_at: Timestamp,
-    pub batch_no: i64,
-    pub line: i64,
+    pub place: Place,
 }
 
 /// The receipts of a message, in order of arrival: by its key, or by its request and recipient.
@@ -254,8 +254,7 @@ pub async fn of_message(
             err_code: row.opt_text(5)?,
             report_time: Timestamp(row.int(6)?),
             received_at: Timestamp(row.int(7)?),
-            batch_no: row.int(8)?,
-            line: row.int(9)?,
+            place: Place { batch_no: row.int(8)?, line: row.int(9)? },
         })
     };
     tx.rows(sql, values![account_id, key.hi, key.lo]).await?.iter().map(receipt).collect()

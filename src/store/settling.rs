@@ -13,7 +13,7 @@ use crate::domain::charge::{Charge, Payer, Place, Span};
 use crate::domain::ledger::{Entry, LedgerFault};
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
+use crate::domain::period::{Timestamp, window_start};
 use crate::domain::settle::{GivenBack, SettledParts, To};
 
 /// Where the charges of a message are found: account, window, run, and class.
@@ -25,6 +25,20 @@ pub struct ChargeKey {
     pub product: String,
     pub template_type: String,
     pub country: String,
+}
+
+impl ChargeKey {
+    /// Of a message that a run charged.
+    pub fn of(message: &FailedMessage, run_no: i64) -> ChargeKey {
+        ChargeKey {
+            account_id: message.account_id.clone(),
+            window: window_start(message.submit_time).0,
+            run_no,
+            product: message.product.clone(),
+            template_type: message.template_type.clone(),
+            country: message.country.clone(),
+        }
+    }
 }
 
 const CHARGE: &str = "c.account_id, c.window_start, c.run_no, c.product, c.template_type, c.country, c.first_unit, \
