@@ -19,13 +19,14 @@ create index batches_uncharged on batches (batch_no) where run_no is null and ki
 -- Receipts that name a request and a recipient instead of a message find theirs by these.
 create index messages_request on messages (biz_id, recipient_hash) where biz_id is not null;
 
--- The first final receipt of each message or part, and the first of each other status.
+-- The first final receipt of each message or part, the first that contradicts it, and the first of each
+-- other status.
 create table receipts (
     id_hi          {int} not null,
     id_lo          {int} not null,
     account_id     {text} not null,          -- '' where the provider does not say
     part           {int} not null,           -- 0: the whole message
-    slot           {text} not null,          -- 'final', else the status
+    slot           {text} not null,          -- 'final', 'conflict delivered', 'conflict failed', else the status
     batch_no       {int} not null,
     line           {int} not null,
     status         {text} not null,
@@ -59,7 +60,7 @@ create table failures (
     biz_id         {text},
     recipient_hash {int},
     run_no         {int},                    -- the run that answered it
-    answer         {text},                   -- returned, not_charged, no_money, late, exception, orphan
+    answer         {text},                   -- returned, not_charged, no_money, late, duplicate, exception
     primary key (id_hi, id_lo, account_id, part)
 ){strict};
 
@@ -106,22 +107,25 @@ create table not_charged (
 -- What needs an operator's eye, once.
 create table exceptions (
     exception_no {serial},
-    kind         {text} not null,            -- late_arrival, conflict, orphan, segment_disagreement, no_price, ...
-    account_id   {text} not null,
+    kind         {text} not null,            -- late_arrival, conflict, orphan, segment_disagreement, no_price,
+                                             -- ambiguous_account; dismissed lines: rejected_line, conflict_line
+    account_id   {text} not null,            -- '' where it is not known
     id_hi        {int} not null,
     id_lo        {int} not null,
     part         {int} not null,
-    batch_no     {int} not null,             -- the receipt's
+    batch_no     {int} not null,             -- of the receipt
     line         {int} not null,
     detail       {text} not null,
     opened_at    {int} not null,
     closed_at    {int},
     resolution   {text} check (resolution in ('approved', 'dismissed')),
-    reason       {text},
+    reason       {text},                     -- in the words of whoever resolved it
+    run_no       {int},                      -- the record of its approval
     unique (kind, batch_no, line)
 ){strict};
 
 create index exceptions_open on exceptions (exception_no) where closed_at is null;
+create index exceptions_message on exceptions (id_hi, id_lo);
 
 -- Delivered, failed and unknown messages of days that are final.
 create table usage_days (

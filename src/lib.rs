@@ -25,6 +25,7 @@ pub mod intake;
 pub mod spool;
 pub mod clock;
 pub mod instance;
+pub mod settling;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

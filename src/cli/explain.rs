@@ -5,17 +5,18 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::exceptions::{item_json, returned_json};
 use super::{Failure, Session};
-use crate::desk::DeskError;
-use crate::domain::charge::is_late;
-use crate::domain::money::Micros;
-use crate::domain::period::{Zone, window_start};
-use crate::store::messages::{PaidPart, StoredMessage, find, paid_parts};
-use crate::store::runs;
+use crate::desk::exceptions::Item;
+use crate::desk::story::{Story, amount, tell};
+use crate::domain::period::{Timestamp, Zone, window_start};
+use crate::store::messages::PaidPart;
+use crate::store::receipts::StoredReceipt;
+use crate::store::returns::ReturnRow;
 
 #[derive(Debug, Subcommand)]
 pub enum Explain {
-    /// The life of one message
+    /// The life of one message, and what a failure receipt would give back now
     Message { account: String, message_id: String },
 }
 
@@ -23,82 +24,59 @@ pub async fn run(session: &Session, command: Explain) -> Result<ExitCode, Failur
     let Explain::Message { account, message_id } = command;
     let config = session.config()?;
     let db = session.open(&config).await?;
-    let mut tx = db.read().await?;
-    let Some(message) = find(&mut tx, &account, &message_id).await? else {
-        let text = format!("account `{account}` has no message `{message_id}`; was it rejected at ingest?");
-        return Err(DeskError::refused("unknown_message", text).into());
-    };
-    let parts = paid_parts(&mut tx, &account, &message).await?;
-    let (state, reason) = state(&message);
-    let product = config.catalog.get(&message.product);
-    let is_final =
-        state == Some("charged") && product.is_some_and(|p| p.is_final(message.submit_time, session.now()));
-    let mut json = message_json(&account, &message_id, &message, &parts, config.zone);
-    json["final"] = json!(is_final);
-    let late = match message.batch_run_no {
-        Some(run_no) => is_late(message.submit_time, runs::charged_up_to(&mut tx, run_no).await?),
-        None => false,
-    };
-    json["late"] = json!(late);
-    session.output.show(&json, || {
-        let mut lines = vec![
-            format!("Message {message_id} of account {account}"),
-            format!("  taken     batch {} line {}", message.batch_no, message.line),
-            format!("  sent      {}", config.zone.format(message.submit_time)),
-            format!("  product   {}", class(&message)),
-            format!("  size      {} x {}", message.units, config.unit_word(&message.product)),
-        ];
-        lines.extend(parts.iter().map(|part| format!("  charged   {}", words(part))));
-        if late {
-            lines.push("  late      its window had been charged before it came".into());
-        }
-        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
-        lines.push(format!(
-            "  state     {}{reason}",
-            state.unwrap_or("waits for the next aggregate-charges run")
-        ));
-        lines.join("\n")
-    });
+    let story = tell(&mut db.read().await?, &config, &account, &message_id, session.now()).await?;
+    db.close().await;
+    session.output.show(&story_json(&story, session.now(), config.zone), || story.words(&config));
     Ok(ExitCode::SUCCESS)
 }
 
-fn class(message: &StoredMessage) -> String {
-    let words = [&*message.product, &*message.template_type, &*message.country];
-    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-fn words(part: &PaidPart) -> String {
-    match (&part.plan_id, part.unit_price) {
-        (Some(plan), _) => format!("{} units from plan {plan}", part.units),
-        (None, price) => {
-            let price = price.unwrap_or_default();
-            format!("{} units at {price} = {}", part.units, amount(part))
-        }
+fn story_json(story: &Story, now: Timestamp, zone: Zone) -> Value {
+    let message = &story.stored.message;
+    let final_of = |part: i64| story.receipts.iter().find(|r| r.is_final && r.part == part);
+    let parts: Vec<&StoredReceipt> = story.receipts.iter().filter(|r| r.is_final && r.part > 0).collect();
+    let all = |receipts: &[&StoredReceipt]| {
+        receipts.iter().map(|receipt| receipt_json(receipt, zone)).collect::<Vec<_>>()
+    };
+    let exceptions = story.exceptions.iter().map(|row| item_json(&Item::from(row.clone()), now, zone));
+    let if_failed = &story.if_failed_now;
+    let mut if_failed_now = returned_json(&if_failed.returns);
+    if if_failed_now.is_null() {
+        if_failed_now = json!({ "plan": [], "money": "0" });
     }
+    if_failed_now["answer"] = json!(if_failed.answer);
+    if_failed_now["words"] = json!(story.if_failed_words());
+    json!({
+        "message_id": story.message_id,
+        "account_id": message.account_id,
+        "batch": message.place.batch_no.to_string(),
+        "line": message.place.line,
+        "product": message.product,
+        "template_type": Some(&message.template_type).filter(|word| !word.is_empty()),
+        "country": Some(&message.country).filter(|word| !word.is_empty()),
+        "segments": message.units,
+        "submit_time": zone.format(message.submit_time),
+        "window": zone.format(window_start(message.submit_time)),
+        "late": story.late,
+        "charge": charge_json(&story.paid),
+        "not_charged": story.settled.not_charged,
+        "receipt": final_of(0).map(|receipt| receipt_json(receipt, zone)),
+        "parts": Some(all(&parts)).filter(|parts| !parts.is_empty()),
+        "receipts": all(&story.receipts.iter().collect::<Vec<_>>()),
+        "return": return_json(&story.returns, zone),
+        "exceptions": exceptions.collect::<Vec<_>>(),
+        "state": story.state,
+        "reason": story.reason,
+        "final": story.is_final,
+        "if_failed_now": if_failed_now,
+        "bill": null,
+        "invoice": null,
+    })
 }
 
-fn amount(part: &PaidPart) -> Micros {
-    part.unit_price.and_then(|price| price.times(part.units).ok()).unwrap_or_default()
-}
-
-/// The state that scripts read, None while it waits for its charge; and the reason for it.
-fn state(message: &StoredMessage) -> (Option<&'static str>, Option<&str>) {
-    match (message.disposition.as_deref(), &message.suspense, message.run_no) {
-        (Some("rejected"), ..) => (Some("rejected"), message.reject_code.as_deref()),
-        (Some("inbound"), ..) => (Some("inbound"), None),
-        (_, Some(reason), _) => (Some("suspense"), Some(reason)),
-        (_, None, Some(_)) => (Some("charged"), None),
-        (_, None, None) => (None, None),
+fn charge_json(paid: &[PaidPart]) -> Value {
+    if paid.is_empty() {
+        return Value::Null;
     }
-}
-
-fn message_json(
-    account: &str,
-    message_id: &str,
-    message: &StoredMessage,
-    parts: &[PaidPart],
-    zone: Zone,
-) -> Value {
     let plan = |part: &PaidPart| Some(json!({ "plan_id": part.plan_id.as_ref()?, "units": part.units }));
     let payg = |part: &&PaidPart| part.plan_id.is_none();
     let price = |part: &PaidPart| {
@@ -108,30 +86,49 @@ fn message_json(
             "amount": amount(part).to_string(),
         })
     };
-    let charge = (!parts.is_empty()).then(|| {
-        json!({
-            "plan": parts.iter().filter_map(plan).collect::<Vec<_>>(),
-            "payg": parts.iter().filter(payg).map(price).collect::<Vec<_>>(),
-        })
-    });
-    let (state, reason) = state(message);
     json!({
-        "message_id": message_id,
-        "account_id": account,
-        "batch": message.batch_no.to_string(),
-        "line": message.line,
-        "product": message.product,
-        "template_type": Some(&message.template_type).filter(|word| !word.is_empty()),
-        "country": Some(&message.country).filter(|word| !word.is_empty()),
-        "segments": message.units,
-        "submit_time": zone.format(message.submit_time),
-        "window": zone.format(window_start(message.submit_time)),
-        "charge": charge,
-        "receipt": null,
-        "return": null,
-        "state": state,
-        "reason": reason,
-        "bill": null,
-        "invoice": null,
+        "plan": paid.iter().filter_map(plan).collect::<Vec<_>>(),
+        "payg": paid.iter().filter(payg).map(price).collect::<Vec<_>>(),
     })
+}
+
+fn receipt_json(receipt: &StoredReceipt, zone: Zone) -> Value {
+    let kind = match (receipt.is_final, receipt.is_conflict) {
+        (true, _) => "final",
+        (false, true) => "conflict",
+        (false, false) => "note",
+    };
+    json!({
+        "part": Some(receipt.part).filter(|part| *part > 0),
+        "parts": receipt.parts,
+        "status": receipt.status,
+        "raw_status": receipt.raw_status,
+        "err_code": receipt.err_code,
+        "report_time": zone.format(receipt.report_time),
+        "received_at": zone.format(receipt.received_at),
+        "batch": receipt.place.batch_no.to_string(),
+        "line": receipt.place.line,
+        "kind": kind,
+    })
+}
+
+/// What went back, in sum and way by way.
+fn return_json(returns: &[ReturnRow], zone: Zone) -> Value {
+    let mut json = returned_json(returns);
+    if !json.is_null() {
+        let way = |row: &ReturnRow| {
+            json!({
+                "part": Some(row.part).filter(|part| *part > 0),
+                "units": row.units,
+                "from_plan": row.from_plan,
+                "to_plan": row.to_plan,
+                "money_to": row.money_to,
+                "unit_price": row.unit_price.map(|price| price.to_string()),
+                "amount": row.amount.to_string(),
+                "received_at": zone.format(row.received_at),
+            })
+        };
+        json["ways"] = returns.iter().map(way).collect();
+    }
+    json
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod daemon;
+mod exceptions;
 mod explain;
 mod intake;
 mod manual;
@@ -100,7 +101,7 @@ enum Command {
     Daemon,
     /// The jobs, when they run and how they last ended
     Jobs,
-    /// What waits: messages to be charged, suspense, quarantined lines, suspended accounts
+    /// What waits: messages to be charged, suspense, exceptions, quarantined lines, suspended accounts
     Status,
     /// Bring the database's schema up to date
     Migrate {
@@ -119,6 +120,9 @@ enum Command {
     /// Batches that were handed in
     #[command(subcommand)]
     Batch(intake::Batch),
+    /// What waits for somebody to decide
+    #[command(subcommand)]
+    Exception(exceptions::ExceptionCommand),
     /// Accounts and their money
     #[command(subcommand)]
     Account(accounts::AccountCommand),
@@ -198,6 +202,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,
         Some(Command::Batch(command)) => intake::batch(session, command).await,
+        Some(Command::Exception(command)) => exceptions::run(session, command).await,
         Some(Command::Account(command)) => accounts::run(session, command).await,
         Some(Command::Package(command)) => prices::packages(session, command).await,
         Some(Command::Order(command)) => orders::order(session, command).await,

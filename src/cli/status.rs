@@ -13,7 +13,7 @@ use crate::runner::due::{Due, due};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
 use crate::store::status::{self, SuspenseRow};
-use crate::store::{StoreError, Tx, leases};
+use crate::store::{StoreError, Tx, exceptions, leases};
 
 /// A job as its operator sees it.
 struct JobRow {
@@ -128,6 +128,8 @@ struct Status {
     named: Vec<SuspenseRow>,
     parked: Vec<(String, i64)>,
     quarantined: Vec<(String, i64)>,
+    /// Open ones by kind.
+    exceptions: Vec<(String, i64)>,
     accounts: Vec<(String, i64)>,
 }
 
@@ -143,12 +145,14 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         named: status::suspense(&mut tx, NAMED).await?,
         parked: status::parked_accounts(&mut tx, NAMED).await?,
         quarantined: status::quarantined(&mut tx).await?,
+        exceptions: exceptions::open_by_kind(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
     };
     tx.rollback().await?;
     db.close().await;
     session.output.show(&status.to_json(config.zone), || status.words(config.zone));
-    let waits = !status.by_reason.is_empty() || !status.quarantined.is_empty();
+    let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
+    let waits = waiting.iter().any(|counts| !counts.is_empty());
     Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
 }
 
@@ -175,6 +179,7 @@ impl Status {
             "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
             "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
             "quarantined": map(&self.quarantined),
+            "exceptions": map(&self.exceptions),
             "accounts": map(&self.accounts),
         })
     }
@@ -191,7 +196,10 @@ impl Status {
             lines.push(format!("Accounts {status}: {}", count(*number)));
         }
         for (verdict, number) in &self.quarantined {
-            lines.push(format!("Lines {verdict}: {} (quittance batch list)", count(*number)));
+            lines.push(format!("Lines {verdict}: {} (quittance exception list)", count(*number)));
+        }
+        for (kind, number) in &self.exceptions {
+            lines.push(format!("Exceptions {kind}: {} (quittance exception list)", count(*number)));
         }
         for (reason, number) in &self.by_reason {
             let remedy = Unrated::parse(reason).map_or("", |reason| reason.remedy());

@@ -19,7 +19,7 @@ use crate::domain::period::Timestamp;
 use crate::jobs;
 use crate::runner::describe;
 use crate::runner::due::due;
-use crate::store::{StoreError, charging, runs, status};
+use crate::store::{StoreError, charging, exceptions, runs, status};
 
 /// How long the database may take to answer before that is the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ pub struct Facts {
     pub backlog_messages: i64,
     pub suspense: Vec<(String, i64)>,
     pub quarantined: Vec<(String, i64)>,
+    pub exceptions: Vec<(String, i64)>,
     pub parked: i64,
     pub accounts: Vec<(String, i64)>,
 }
@@ -127,6 +128,7 @@ async fn facts(shown: &Shown) -> Result<Facts, StoreError> {
         backlog_messages: waiting.messages,
         suspense: status::suspense_by_reason(&mut tx).await?,
         quarantined: status::quarantined(&mut tx).await?,
+        exceptions: exceptions::open_by_kind(&mut tx).await?,
         parked: status::parked(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
     };

@@ -29,6 +29,11 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabels {
     status: String,
 }
@@ -116,6 +121,11 @@ fn gauges(facts: &Facts) -> Registry {
         lines.get_or_create(&ReasonLabels { reason: verdict.clone() }).set(*number);
     }
     registry.register("quittance_quarantined_lines", "Lines that were rejected or in conflict", lines);
+    let exceptions = Family::<KindLabels, Gauge>::default();
+    for (kind, number) in &facts.exceptions {
+        exceptions.get_or_create(&KindLabels { kind: kind.clone() }).set(*number);
+    }
+    registry.register("quittance_exceptions", "What waits for somebody to decide, by kind", exceptions);
     let accounts = Family::<StatusLabels, Gauge>::default();
     for (status, number) in &facts.accounts {
         accounts.get_or_create(&StatusLabels { status: status.clone() }).set(*number);

@@ -3,7 +3,9 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod exceptions;
 pub mod orders;
+pub mod story;
 
 use crate::domain::order::OrderRefusal;
 use crate::intake::IntakeError;

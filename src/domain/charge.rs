@@ -14,7 +14,7 @@ use super::ledger::{Cause, Entry, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::{Month, Timestamp, WINDOW, Zone, window_start};
 use super::price::{Buyer, PriceBook, Rate};
-use super::product::{PricedBy, Product};
+use super::product::Product;
 
 /// What messages of one price have in common. Usage names its class by index.
 #[derive(Clone, Debug)]
@@ -343,11 +343,7 @@ impl<'a> Charger<'a> {
         if let Some(now) = self.prices.get(&index).filter(|p| p.from <= at && at < p.until) {
             return *now;
         }
-        let price_class = match product.priced_by {
-            PricedBy::TemplateType => class.template_type.clone(),
-            PricedBy::Country => class.country.clone(),
-            PricedBy::Nothing => "".into(),
-        };
+        let price_class: Arc<str> = product.price_class(&class.template_type, &class.country).into();
         let buyer = Buyer {
             account_id: &self.account.account_id,
             kind: self.account.kind.as_str(),

@@ -103,6 +103,15 @@ impl Product {
         }
     }
 
+    /// What the price of a message is looked up by, of its template type and its country.
+    pub fn price_class<'a>(&self, template_type: &'a str, country: &'a str) -> &'a str {
+        match self.priced_by {
+            PricedBy::TemplateType => template_type,
+            PricedBy::Country => country,
+            PricedBy::Nothing => "",
+        }
+    }
+
     /// The VAT rate at a moment, in millionths.
     pub fn vat_at(&self, at: Timestamp) -> i64 {
         self.vat.iter().rev().find(|rate| rate.from <= at).or(self.vat.first()).map_or(0, |rate| rate.ppm)

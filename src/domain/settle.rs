@@ -55,6 +55,41 @@ pub fn paid_units(charges: &[Charge], place: Place, units: i64) -> Vec<Paid> {
         .collect()
 }
 
+/// Parts of a message of which nothing is to be given back any more; 0 stands for the whole message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettledParts {
+    /// They were known to have failed and left out of the charge.
+    pub not_charged: Vec<i64>,
+    pub returned: Vec<i64>,
+}
+
+/// The failed units of a message of so many: one part, or with 0 all that is left of it. None where
+/// nothing is left.
+pub fn failed_units(
+    charges: &[Charge],
+    place: Place,
+    units: i64,
+    part: i64,
+    settled: &SettledParts,
+) -> Option<Vec<Paid>> {
+    let SettledParts { not_charged, returned } = settled;
+    let is_open = |part: &i64| !not_charged.contains(part) && !returned.contains(part);
+    if !is_open(&0) {
+        return None;
+    }
+    let charged = paid_units(charges, place, units - not_charged.len() as i64);
+    if part == 0 && returned.is_empty() {
+        return Some(charged);
+    }
+    // Parts that were left out have no place among the charged units.
+    let place_of =
+        |part: i64| part - 1 - not_charged.iter().filter(|left_out| **left_out < part).count() as i64;
+    let parts = if part == 0 { 1..=units } else { part..=part };
+    let open: Vec<i64> = parts.filter(is_open).collect();
+    let failed = open.iter().filter_map(|part| one_unit(&charged, place_of(*part))).collect();
+    (!open.is_empty()).then_some(failed)
+}
+
 /// The unit in this place, from 0, of a message's charged units: a part that failed alone (D77).
 pub fn one_unit(paid: &[Paid], place: i64) -> Option<Paid> {
     let mut before = 0;

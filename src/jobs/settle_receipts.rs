@@ -7,17 +7,13 @@
 mod finality;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{JobError, Parked, Report, Run};
-use crate::domain::account::Account;
-use crate::domain::charge::Charge;
-use crate::domain::period::{Timestamp, window_start};
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
-use crate::domain::settle::{Failure, Paid, Settled, To, one_unit, paid_units, settle_account};
-use crate::store::charging::{Effects, Plans, load_accounts};
+use crate::domain::settle::{GivenBack, To};
+use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, OpenFailure};
-use crate::store::settling::{self, ChargeKey, ExceptionKind, FinalUpTo, Returns};
+use crate::store::settling::ExceptionKind;
 
 /// Accounts that are settled together.
 const TOGETHER: usize = 2_000;
@@ -27,11 +23,10 @@ const NAMED: usize = 1_000;
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let open = failures::open(run.tx).await?;
     run.progress.begin("settling", Some(open.len() as u64));
+    let giving_back = GivingBack::begin(run.tx, run.config, run.run_no).await?;
     let mut settling = Settling {
-        final_up_to: FinalUpTo::load(run.tx).await?,
-        effects: Effects::new(run.tx, run.run_no),
+        giving_back,
         answers: Answers::new(run.tx, run.run_no),
-        returns: Returns::new(run.tx, run.run_no),
         totals: Totals::default(),
         parked: BTreeMap::new(),
         lines: Vec::new(),
@@ -47,19 +42,27 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     for together in accounts.chunks(TOGETHER) {
         settling.settle_together(together).await?;
     }
-    settling.effects.flush(settling.run.tx).await?;
+    settling.giving_back.finish(settling.run.tx).await?;
     settling.answers.finish(settling.run.tx).await?;
-    settling.returns.flush(settling.run.tx).await?;
-    settling.totals.finalised = finality::finalise(&mut settling.run, settling.final_up_to).await?;
+    let final_up_to = settling.giving_back.final_up_to;
+    settling.totals.finalised = finality::finalise(&mut settling.run, final_up_to).await?;
     settling.run.progress.end();
     Ok(settling.report())
 }
 
-/// A failure that gives something back, and the charges to be looked at.
+/// A failure that gives something back.
+#[derive(Clone, Copy)]
 struct Candidate<'f> {
     failure: &'f OpenFailure,
     message: &'f FailedMessage,
-    charged: ChargeKey,
+    charge_run: i64,
+}
+
+impl<'f> Candidate<'f> {
+    fn claim(&self) -> Claim<'f> {
+        let OpenFailure { id, received_at, .. } = self.failure;
+        Claim::new(self.message, self.charge_run, id.part, *received_at)
+    }
 }
 
 /// Sums of a run for its report.
@@ -77,10 +80,8 @@ struct Totals {
 
 struct Settling<'a> {
     run: Run<'a>,
-    final_up_to: FinalUpTo,
-    effects: Effects,
+    giving_back: GivingBack<'a>,
     answers: Answers,
-    returns: Returns,
     totals: Totals,
     parked: BTreeMap<String, String>,
     lines: Vec<String>,
@@ -121,9 +122,7 @@ impl Settling<'_> {
                 let detail = format!("the receipt counts {parts} parts, we charged {}", message.units);
                 self.list(ExceptionKind::SegmentDisagreement, failure, &detail);
             }
-            (Some(run_no), _) => {
-                return Some(Candidate { failure, message, charged: charge_key(message, run_no) });
-            }
+            (Some(charge_run), _) => return Some(Candidate { failure, message, charge_run }),
         }
         None
     }
@@ -153,118 +152,53 @@ impl Settling<'_> {
             _ => &failure.id.account_id,
         };
         self.totals.exceptions += 1;
-        self.returns.list(kind, failure, account, detail, self.run.as_of);
+        self.giving_back.returns.list(kind, failure, account, detail, self.run.as_of);
         self.answers.push(&failure.id, Answer::Exception);
     }
 
     async fn settle_together(&mut self, together: &[(&str, Vec<Candidate<'_>>)]) -> Result<(), JobError> {
-        let ids: Vec<&str> = together.iter().map(|(id, _)| *id).collect();
-        let candidates = || together.iter().flat_map(|(_, candidates)| candidates);
-        let windows = candidates().map(|c| (&*c.charged.account_id, c.charged.window, c.charged.run_no));
-        let windows: std::collections::BTreeSet<_> = windows.collect();
-        let earliest = windows.iter().map(|(_, window, _)| Timestamp(*window)).min().unwrap_or_default();
-        let from_month = self.run.config.zone.month_of(earliest).number();
-        let mut accounts = load_accounts(self.run.tx, &ids, from_month, Plans::EverDrawn).await?;
-        let charges = settling::charges(self.run.tx, windows).await?;
-        for (id, candidates) in together {
-            let paid = self.paid(candidates, &charges).await?;
-            match accounts.remove(*id) {
-                Some(Ok((account, last_entry))) => self.settle(account, last_entry, candidates, paid),
-                Some(Err(fault)) => self.park(id, candidates, &fault.to_string()),
-                None => self.park(id, candidates, "the account is gone"),
+        let claims =
+            together.iter().map(|(id, candidates)| (*id, candidates.iter().map(Candidate::claim).collect()));
+        let claims: Vec<(&str, Vec<Claim<'_>>)> = claims.collect();
+        let answers = self.giving_back.settle(self.run.tx, &claims).await?;
+        for ((id, candidates), answered) in together.iter().zip(answers) {
+            match answered {
+                Ok(answers) => candidates.iter().zip(&answers).for_each(|(of, answer)| self.take(of, answer)),
+                Err(fault) => self.park(id, candidates, &fault),
             }
             self.run.progress.advance(candidates.len() as u64);
         }
-        self.effects.flush_full(self.run.tx).await?;
-        self.returns.flush_full(self.run.tx).await?;
         self.answers.flush_full(self.run.tx).await?;
         Ok(())
     }
 
-    /// For each candidate the failed units, by who paid for them.
-    async fn paid(
-        &mut self,
-        candidates: &[Candidate<'_>],
-        charges: &BTreeMap<ChargeKey, Vec<Charge>>,
-    ) -> Result<Vec<Vec<Paid>>, JobError> {
-        let mut all = Vec::new();
-        for candidate in candidates {
-            let message = candidate.message;
-            let charges = charges.get(&candidate.charged).map_or(&[][..], Vec::as_slice);
-            let part = candidate.failure.id.part;
-            if part == 0 {
-                all.push(paid_units(charges, message.place, message.units));
-                continue;
+    /// Notes what a failure came to.
+    fn take(&mut self, candidate: &Candidate<'_>, answered: &Answered) {
+        let failure = candidate.failure;
+        match answered {
+            Answered::GivenBack(given) => {
+                self.answers.push(&failure.id, Answer::Returned);
+                self.totals.returned += 1;
+                given.iter().for_each(|back| self.count(candidate.message, back));
             }
-            // Parts that were known to have failed have no place among the charged units.
-            let left_out = settling::parts_not_charged(self.run.tx, &message.account_id, message.key).await?;
-            let charged = paid_units(charges, message.place, message.units - left_out.len() as i64);
-            let before = left_out.iter().filter(|left_out| **left_out < part).count() as i64;
-            all.push(one_unit(&charged, part - 1 - before).into_iter().collect());
-        }
-        Ok(all)
-    }
-
-    fn settle(
-        &mut self,
-        mut account: Account,
-        last_entry: i64,
-        candidates: &[Candidate<'_>],
-        paid: Vec<Vec<Paid>>,
-    ) {
-        let before = account.clone();
-        let id = account.account_id.clone();
-        let (zone, run_no, catalog) = (self.run.config.zone, self.run.run_no, &self.run.config.catalog);
-        let mut failures = Vec::new();
-        for (candidate, paid) in candidates.iter().zip(paid) {
-            let Some(product) = catalog.get(&candidate.message.product) else { continue };
-            failures.push(Failure {
-                product,
-                received_at: candidate.failure.received_at,
-                window: Timestamp(candidate.charged.window),
-                billed: false,
-                was_final: self.final_up_to.covers(candidate.charged.window, candidate.charged.run_no),
-                paid,
-            });
-        }
-        if failures.iter().any(|failure| failure.paid.is_empty()) {
-            return self.park(&id, candidates, "a charged message has no charge");
-        }
-        // A fault or a panic of one account parks that account only (F110).
-        let settled =
-            catch_unwind(AssertUnwindSafe(|| settle_account(&mut account, &failures, zone, run_no)));
-        match settled {
-            Ok(Ok(settled)) => {
-                self.take(candidates, &failures, &settled);
-                self.effects.account(&before, &account, last_entry, &settled.entries);
-            }
-            Ok(Err(fault)) => self.park(&id, candidates, &fault.to_string()),
-            Err(_) => self.park(&id, candidates, "settling it panicked; see the log"),
-        }
-    }
-
-    /// Notes what each failure gave back.
-    fn take(&mut self, candidates: &[Candidate<'_>], failures: &[Failure<'_>], settled: &Settled) {
-        for ((candidate, failure), given) in candidates.iter().zip(failures).zip(&settled.returns) {
-            let Ok(given) = given else {
+            Answered::NoPrice => {
                 let detail = "money is called for, and no price was known when the plan paid";
-                self.list(ExceptionKind::NoPrice, candidate.failure, detail);
-                continue;
-            };
-            let part = candidate.failure.id.part;
-            let (message, received_at) = (candidate.message, candidate.failure.received_at);
-            self.returns.push(message, &candidate.charged, part, received_at, given, failure.was_final);
-            self.answers.push(&candidate.failure.id, Answer::Returned);
-            self.totals.returned += 1;
-            for back in given {
-                match back.to {
-                    To::Plan(_) => self.totals.plan_units += back.units,
-                    To::Unbilled | To::Balance => self.totals.money_units += back.units,
-                }
-                if self.run.dry_run && self.lines.len() < NAMED {
-                    self.lines.push(told(&message.account_id, back));
-                }
+                self.list(ExceptionKind::NoPrice, failure, detail);
             }
+            Answered::Before => {
+                self.totals.no_money += 1;
+                self.answers.push(&failure.id, Answer::Duplicate);
+            }
+        }
+    }
+
+    fn count(&mut self, message: &FailedMessage, back: &GivenBack) {
+        match back.to {
+            To::Plan(_) => self.totals.plan_units += back.units,
+            To::Unbilled | To::Balance => self.totals.money_units += back.units,
+        }
+        if self.run.dry_run && self.lines.len() < NAMED {
+            self.lines.push(told(&message.account_id, back));
         }
     }
 
@@ -300,19 +234,8 @@ impl Settling<'_> {
     }
 }
 
-fn charge_key(message: &FailedMessage, run_no: i64) -> ChargeKey {
-    ChargeKey {
-        account_id: message.account_id.clone(),
-        window: window_start(message.submit_time).0,
-        run_no,
-        product: message.product.clone(),
-        template_type: message.template_type.clone(),
-        country: message.country.clone(),
-    }
-}
-
 /// What would be given back, for a dry run.
-fn told(account_id: &str, back: &crate::domain::settle::GivenBack) -> String {
+fn told(account_id: &str, back: &GivenBack) -> String {
     match back.to {
         To::Plan(plan_no) => {
             format!("{account_id}  {} units to plan {account_id}-p{plan_no}", back.units)

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use super::stage::{Said, Stage};
 use super::verbs::{Arguments, need, refusal};
 use crate::desk::accounts;
+use crate::desk::exceptions::{self, Item};
+use crate::desk::story::{self, Story};
 use crate::domain::money::Micros;
 use crate::domain::period::Zone;
 use crate::runner::describe;
 use crate::store::charging::{self, ChargeRow, charges};
+use crate::store::orders;
 use crate::store::returns::{self, ReturnRow};
-use crate::store::{messages, orders};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
@@ -108,32 +110,69 @@ impl Stage {
         Ok(return_words(&all.map_err(|error: crate::store::StoreError| describe(&error))?))
     }
 
+    /// Who paid for a message and what went back of it, on a line; with `words` its whole story.
     pub(super) fn explain(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let (account, id) = (need(given, "an account")?, need(given, "a message")?);
-        let found = self.runtime.block_on(async {
+        let story = self.runtime.block_on(async {
             let mut tx = self.db.read().await?;
-            let Some(message) = messages::find(&mut tx, account, id).await? else { return Ok(None) };
-            let parts = messages::paid_parts(&mut tx, account, &message).await?;
-            Ok::<_, crate::store::StoreError>(Some((message, parts)))
+            story::tell(&mut tx, &self.config, account, id, self.now).await
         });
-        let found = found.map_err(|error| describe(&error))?;
-        let (message, parts) = found.ok_or_else(|| format!("no message {id}"))?;
-        let mut said = format!("{id}  {} units", message.units);
-        for part in parts {
-            let price = part.unit_price.unwrap_or_default();
-            let _ = match part.plan_id {
-                Some(plan) => write!(said, "  {} from {plan}", part.units),
-                None => write!(said, "  {} @ {price}", part.units),
-            };
+        let story = story.map_err(refusal)?;
+        match given.next_pos() {
+            None => Ok(short(&story)),
+            Some("words") => Ok(story.words(&self.config) + "\n"),
+            Some(other) => Err(format!("explain says it on a line, or in words, not in {other}")),
         }
-        let fate = match (message.disposition, message.suspense, message.reject_code) {
-            (_, Some(reason), _) => format!("  waits: {reason}"),
-            (Some(disposition), None, Some(code)) => format!("  {disposition}: {code}"),
-            (Some(disposition), None, None) => format!("  {disposition}"),
-            (None, None, _) => String::new(),
-        };
-        Ok(said + &fate + "\n")
     }
+
+    /// What waits for somebody, with the numbers by which they decide.
+    pub(super) fn exceptions(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let all = given.next_pos() == Some("all");
+        let items = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            exceptions::list(&mut tx, all, 100).await
+        });
+        let items = items.map_err(|error: crate::store::StoreError| describe(&error))?;
+        let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".into());
+        let line = |item: &Item| {
+            let part = item.part.map_or(String::new(), |part| format!(" part {part}"));
+            let fate = item
+                .closed
+                .as_ref()
+                .map_or(String::new(), |closed| format!("  {}: {}", closed.resolution, closed.reason));
+            let (id, message) = (word(&item.id), word(&item.message_id));
+            format!(
+                "{id}  {}  {}  {message}{part}  {}{fate}\n",
+                item.kind,
+                word(&item.account_id),
+                item.detail
+            )
+        };
+        Ok(items.iter().map(line).collect())
+    }
+}
+
+/// A message on a line.
+fn short(story: &Story) -> String {
+    let message = &story.stored.message;
+    let mut said = format!("{}  {} units", story.message_id, message.units);
+    for part in &story.paid {
+        let price = part.unit_price.unwrap_or_default();
+        let _ = match &part.plan_id {
+            Some(plan) => write!(said, "  {} from {plan}", part.units),
+            None => write!(said, "  {} @ {price}", part.units),
+        };
+    }
+    let _ = match (story.state, &story.reason) {
+        (Some("suspense"), Some(reason)) => write!(said, "  waits: {reason}"),
+        (Some("charged") | None, _) => Ok(()),
+        (Some(state), Some(reason)) => write!(said, "  {state}: {reason}"),
+        (Some(state), None) => write!(said, "  {state}"),
+    };
+    for back in &story.returns {
+        let _ = write!(said, "  returned {}", back.words());
+    }
+    said + "\n"
 }
 
 /// A charge as a clerk reads it.

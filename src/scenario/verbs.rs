@@ -9,7 +9,7 @@ use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
 use crate::desk::orders::{Wanted, place};
-use crate::desk::{accounts, batches};
+use crate::desk::{accounts, batches, exceptions};
 use crate::domain::account::Kind;
 use crate::domain::length::measure;
 use crate::domain::money::Micros;
@@ -47,6 +47,9 @@ impl Stage {
             "run" => self.run_job(&mut given),
             "show" => self.show(&mut given),
             "explain" => self.explain(&mut given),
+            "exceptions" => self.exceptions(&mut given),
+            "approve" => self.approve(&mut given),
+            "dismiss" => self.dismiss(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
         }?;
@@ -308,6 +311,23 @@ impl Stage {
         let retried = self.runtime.block_on(retried).map_err(refusal)?;
         let taken = retried.taken.map_or(0, |batch| batch.lines);
         Ok(format!("{taken} taken, {} still rejected\n", retried.still_rejected))
+    }
+
+    fn approve(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an exception")?;
+        let reason = given.take_key("reason").unwrap_or("as the carrier told us");
+        let approved =
+            exceptions::approve(&self.db, &self.config, id, reason, given.take_key("account"), self.now);
+        let approved = self.runtime.block_on(approved).map_err(refusal)?;
+        Ok(return_words(&approved.returns))
+    }
+
+    fn dismiss(&mut self, given: &mut Arguments<'_>) -> Said<String> {
+        let id = need(given, "an exception")?;
+        let reason = given.take_key("reason").unwrap_or("the carrier was wrong");
+        let dismissed = exceptions::dismiss(&self.db, id, reason, self.now);
+        self.runtime.block_on(dismissed).map_err(refusal)?;
+        Ok(String::new())
     }
 
     /// Runs a job and tells what it charged, and what it had to leave.

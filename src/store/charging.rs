@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::db::{Row, Tx, Value, values};
-use super::dialect::{Bulk, Field, for_each_row, for_update};
+use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::months::{self, Months};
 use super::orders::LedgerWriter;
@@ -178,7 +178,7 @@ pub enum Plans {
     EverDrawn,
 }
 
-/// Accounts to be charged, locked in id order; with them the number of their last ledger entry.
+/// Accounts to be charged, locked in id order unless the transaction only reads; with them the number of their last ledger entry.
 pub async fn load_accounts(
     tx: &mut Tx,
     ids: &[&str],
@@ -190,7 +190,7 @@ pub async fn load_accounts(
     let sql = format!(
         "select account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries from accounts \
          where account_id in ({list}) order by account_id{}",
-        for_update(tx.dialect())
+        tx.for_update()
     );
     let mut accounts = BTreeMap::new();
     for row in tx.rows(sql, bound()).await? {
@@ -204,7 +204,7 @@ pub async fn load_accounts(
             Plans::WithUnits => "remaining > 0",
             Plans::EverDrawn => "last_draw_run is not null",
         },
-        for_update(tx.dialect())
+        tx.for_update()
     );
     for row in tx.rows(sql, bound()).await? {
         if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {

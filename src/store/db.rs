@@ -18,6 +18,7 @@ use sqlx::{
     Transaction,
 };
 
+use super::dialect::for_update;
 use super::error::StoreError;
 use super::url::{place, postgres_options};
 pub use super::value::Value;
@@ -57,6 +58,8 @@ pub struct Tx {
     conn: Conn,
     /// A statement failed: PostgreSQL would answer COMMIT with a silent ROLLBACK (F12).
     broken: bool,
+    /// It writes nothing, and so locks nothing.
+    reads: bool,
 }
 
 pub(super) enum Conn {
@@ -104,7 +107,7 @@ impl Db {
             }
             Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
         };
-        Ok(Tx { conn, broken: false })
+        Ok(Tx { conn, broken: false, reads: false })
     }
 
     /// A transaction that may write, on the connection beside the others.
@@ -113,7 +116,7 @@ impl Db {
             Pools::Sqlite { aside, .. } => Conn::Sqlite(aside.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres { aside, .. } => Conn::Postgres(aside.begin().await?),
         };
-        Ok(Tx { conn, broken: false })
+        Ok(Tx { conn, broken: false, reads: false })
     }
 
     /// A transaction that fills temporary tables first and writes at its end. On SQLite it lets
@@ -123,7 +126,7 @@ impl Db {
             Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin().await?),
             Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
         };
-        Ok(Tx { conn, broken: false })
+        Ok(Tx { conn, broken: false, reads: false })
     }
 
     /// A transaction that sees one state of the database throughout and writes nothing.
@@ -134,7 +137,7 @@ impl Db {
                 Conn::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { conn, broken: false })
+        Ok(Tx { conn, broken: false, reads: true })
     }
 
     /// Gives a server so long to answer. A connection that was swallowed on its way, as by a firewall
@@ -302,6 +305,11 @@ impl Tx {
             Conn::Sqlite(_) => Dialect::Sqlite,
             Conn::Postgres(_) => Dialect::Postgres,
         }
+    }
+
+    /// What a query ends with whose rows are to be changed: a lock on them, unless nothing will be.
+    pub(super) fn for_update(&self) -> &'static str {
+        if self.reads { "" } else { for_update(self.dialect()) }
     }
 
     /// Runs a statement and gives the number of rows it touched.

@@ -83,6 +83,8 @@ pub enum Answer {
     NoMoney,
     /// Reported after 72 hours (D14).
     Late,
+    /// Another receipt was answered for the same message or part.
+    Duplicate,
     /// Listed for an operator.
     Exception,
 }
@@ -94,6 +96,7 @@ impl Answer {
             Answer::NotCharged => "not_charged",
             Answer::NoMoney => "no_money",
             Answer::Late => "late",
+            Answer::Duplicate => "duplicate",
             Answer::Exception => "exception",
         }
     }
@@ -105,12 +108,12 @@ const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_
 const TYPES: &str = "tiiiiiiiitiittttiiiiiii";
 
 /// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
-fn query(by: &str) -> String {
+fn query(by: &str, which: &str) -> String {
     format!(
         "select {COLUMNS} from failures f left join messages m on {by} and f.account_id in ('', m.account_id) \
          left join batches b on b.batch_no = m.batch_no \
          left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
-         where f.run_no is null"
+         where {which}"
     )
 }
 
@@ -123,9 +126,36 @@ pub async fn open(tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
     {
         return Ok(Vec::new());
     }
+    look_up_one_by_one(tx, true).await?;
+    let found = with_messages(tx, "f.run_no is null", None).await?;
+    look_up_one_by_one(tx, false).await?;
+    Ok(found)
+}
+
+/// A failure, answered or not, with its message; of several accounts' messages the one of `account`.
+pub async fn find(
+    tx: &mut Tx,
+    id: &FailureId,
+    account: Option<&str>,
+) -> Result<Option<OpenFailure>, StoreError> {
+    let which = format!("f.id_hi = {} and f.id_lo = {} and f.part = {}", id.key.hi, id.key.lo, id.part);
+    let found = with_messages(tx, &which, account).await?;
+    Ok(found.into_iter().find(|failure| failure.id == *id))
+}
+
+async fn with_messages(
+    tx: &mut Tx,
+    which: &str,
+    account: Option<&str>,
+) -> Result<Vec<OpenFailure>, StoreError> {
     let mut found: BTreeMap<(Place, FailureId), OpenFailure> = BTreeMap::new();
     let mut take = |row: &[Field<'_>]| {
-        let failure = open_failure(row)?;
+        let mut failure = open_failure(row)?;
+        if let (Matched::One(message), Some(account)) = (&failure.message, account)
+            && message.account_id != account
+        {
+            failure.message = Matched::Unknown;
+        }
         let key = (failure.place, failure.id.clone());
         let known = found.entry(key).or_insert_with(|| failure.clone());
         known.message = match (&known.message, failure.message) {
@@ -136,12 +166,28 @@ pub async fn open(tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
         };
         Ok(())
     };
-    look_up_one_by_one(tx, true).await?;
-    for_each_row(tx, &query("m.id_hi = f.id_hi and m.id_lo = f.id_lo"), TYPES, &mut take).await?;
-    let by_request = query("m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash");
+    let by_id = query("m.id_hi = f.id_hi and m.id_lo = f.id_lo", which);
+    for_each_row(tx, &by_id, TYPES, &mut take).await?;
+    let by_request = query("m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash", which);
     for_each_row(tx, &format!("{by_request} and f.biz_id is not null"), TYPES, &mut take).await?;
-    look_up_one_by_one(tx, false).await?;
     Ok(found.into_values().collect())
+}
+
+/// Whether a failure of a message waits for the next run.
+pub async fn any_waits(tx: &mut Tx, id: &FailureId) -> Result<bool, StoreError> {
+    let sql = "select count(*) from failures where id_hi = $1 and id_lo = $2 and run_no is null";
+    Ok(tx.int(sql, values![id.key.hi, id.key.lo]).await? > 0)
+}
+
+/// Takes a receipt that contradicts another for a failure that counts: an operator says so (D15).
+pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreError> {
+    let columns = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
+                   recipient_hash";
+    let sql = format!(
+        "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
+         and account_id = $3 and part = $4 and slot = 'conflict failed' on conflict do nothing"
+    );
+    tx.execute(sql, values![id.key.hi, id.key.lo, &id.account_id, id.part]).await.map(|_| ())
 }
 
 fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {

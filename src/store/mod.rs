@@ -17,6 +17,7 @@ pub mod accounts;
 pub mod batches;
 pub mod charging;
 pub mod digest;
+pub mod exceptions;
 pub mod failures;
 pub mod invariants;
 pub mod leases;

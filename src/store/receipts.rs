@@ -8,6 +8,7 @@ use super::db::{Row, Tx, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
 use super::staging::{create_temporary, drop_temporary, insert_but_known};
+use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
 use crate::domain::receipt::ReceiptRow;
@@ -127,7 +128,7 @@ impl ReceiptStaging {
         if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
             // A whole receipt after one of a part, or the other way round, contradicts it (D66).
             tx.execute(PART_CONFLICTS, values![batch_no]).await?;
-            tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
+            tx.execute(keep_conflicts(), values![batch_no, received_at]).await?;
             tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
         }
         let all = format!(
@@ -144,7 +145,9 @@ impl ReceiptStaging {
             return Ok(());
         }
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
-        tx.execute(LIST_CONFLICTS, values![batch_no, received_at]).await?;
+        tx.execute(keep_conflicts(), values![batch_no, received_at]).await?;
+        tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
+        tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
         batches::correct_counts(tx, batch_no, self.staged, accepted).await
     }
 }
@@ -186,12 +189,33 @@ const KEEP_FAILURES: &str = "insert into failures (id_hi, id_lo, account_id, par
     select id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, recipient_hash \
     from receipts where batch_no = $1 and slot = 'final' and status <> 'delivered'";
 
+/// A receipt that contradicts another is kept beside it, the first of each answer.
+fn keep_conflicts() -> String {
+    let answer = "case when s.status = 'delivered' then 'conflict delivered' else 'conflict failed' end";
+    let kept: Vec<String> = STAGED
+        .split(", ")
+        .map(|column| if column == "slot" { answer.to_owned() } else { format!("s.{column}") })
+        .collect();
+    format!(
+        "insert into receipts (batch_no, received_at, {STAGED}) select l.batch_no, cast($2 as bigint), {} \
+         from batch_lines l join staged_receipts s on s.line = l.line \
+         where l.batch_no = $1 and l.verdict = 'conflict' order by l.line on conflict do nothing",
+        kept.join(", ")
+    )
+}
+
 /// Contradictions wait for an operator: whose word counts is nothing that can be known here (D15).
 const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, id_lo, part, batch_no, line, \
       detail, opened_at) \
-    select 'conflict', s.account_id, s.id_hi, s.id_lo, s.part, l.batch_no, l.line, l.detail, $2 \
-    from batch_lines l join staged_receipts s on s.line = l.line \
-    where l.batch_no = $1 and l.verdict = 'conflict' on conflict (kind, batch_no, line) do nothing";
+    select 'conflict', r.account_id, r.id_hi, r.id_lo, r.part, r.batch_no, r.line, l.detail, r.received_at \
+    from receipts r join batch_lines l on l.batch_no = r.batch_no and l.line = r.line and l.verdict = 'conflict' \
+    where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') order by r.line";
+
+/// The same contradiction again is no news.
+const KNOWN_CONFLICTS: &str = "update batch_lines set verdict = 'duplicate', reason = 'known', \
+      detail = detail || '; that was listed before' \
+    where batch_no = $1 and verdict = 'conflict' and line not in (select r.line from receipts r \
+      where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed'))";
 
 /// A receipt as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,12 +224,13 @@ pub struct StoredReceipt {
     pub parts: Option<i64>,
     pub status: String,
     pub is_final: bool,
+    /// It says otherwise than the final one, and does not count unless an operator says so (D15).
+    pub is_conflict: bool,
     pub raw_status: Option<String>,
     pub err_code: Option<String>,
     pub report_time: Timestamp,
     pub received_at: Timestamp,
-    pub batch_no: i64,
-    pub line: i64,
+    pub place: Place,
 }
 
 /// The receipts of a message, in order of arrival: by its key, or by its request and recipient.
@@ -229,12 +254,12 @@ pub async fn of_message(
             parts: row.opt_int(1)?,
             status: row.text(2)?,
             is_final: row.text(3)? == "final",
+            is_conflict: row.text(3)?.starts_with("conflict"),
             raw_status: row.opt_text(4)?,
             err_code: row.opt_text(5)?,
             report_time: Timestamp(row.int(6)?),
             received_at: Timestamp(row.int(7)?),
-            batch_no: row.int(8)?,
-            line: row.int(9)?,
+            place: Place { batch_no: row.int(8)?, line: row.int(9)? },
         })
     };
     tx.rows(sql, values![account_id, key.hi, key.lo]).await?.iter().map(receipt).collect()

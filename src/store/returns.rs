@@ -26,6 +26,43 @@ pub struct ReturnRow {
     pub amount: Micros,
 }
 
+/// What went back, summed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Units by the plan that took them.
+    pub plans: Vec<(String, i64)>,
+    pub money: Micros,
+}
+
+pub fn returned(returns: &[ReturnRow]) -> Returned {
+    let mut sum = Returned::default();
+    for row in returns {
+        match &row.to_plan {
+            None => sum.money = Micros(sum.money.0 + row.amount.0),
+            Some(plan) => match sum.plans.iter_mut().find(|(known, _)| known == plan) {
+                Some((_, units)) => *units += row.units,
+                None => sum.plans.push((plan.clone(), row.units)),
+            },
+        }
+    }
+    sum
+}
+
+impl ReturnRow {
+    /// `2 units to plan acme-p1`, `1 unit at 0.045 = 0.045 to the balance`.
+    pub fn words(&self) -> String {
+        let units = if self.units == 1 { "1 unit".to_owned() } else { format!("{} units", self.units) };
+        match (&self.to_plan, self.money_to.as_deref()) {
+            (Some(plan), _) => format!("{units} to plan {plan}"),
+            (None, to) => {
+                let price = self.unit_price.unwrap_or_default();
+                let to = if to == Some("unbilled") { "off the next bill" } else { "to the balance" };
+                format!("{units} at {price} = {} {to}", self.amount)
+            }
+        }
+    }
+}
+
 const RETURN: &str = "select r.account_id, r.id_hi, r.id_lo, r.part, r.received_at, r.product, r.units, f.plan_id, \
     t.plan_id, r.money_to, r.unit_price, r.amount from returns r \
     left join plans f on f.account_id = r.account_id and f.plan_no = r.from_plan \

@@ -13,8 +13,8 @@ use crate::domain::charge::{Charge, Payer, Place, Span};
 use crate::domain::ledger::{Entry, LedgerFault};
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
-use crate::domain::settle::{GivenBack, To};
+use crate::domain::period::{Timestamp, window_start};
+use crate::domain::settle::{GivenBack, SettledParts, To};
 
 /// Where the charges of a message are found: account, window, run, and class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,20 @@ pub struct ChargeKey {
     pub product: String,
     pub template_type: String,
     pub country: String,
+}
+
+impl ChargeKey {
+    /// Of a message that a run charged.
+    pub fn of(message: &FailedMessage, run_no: i64) -> ChargeKey {
+        ChargeKey {
+            account_id: message.account_id.clone(),
+            window: window_start(message.submit_time).0,
+            run_no,
+            product: message.product.clone(),
+            template_type: message.template_type.clone(),
+            country: message.country.clone(),
+        }
+    }
 }
 
 const CHARGE: &str = "c.account_id, c.window_start, c.run_no, c.product, c.template_type, c.country, c.first_unit, \
@@ -85,15 +99,31 @@ fn charge(row: &Row) -> Result<Charge, StoreError> {
     })
 }
 
-/// Parts of a message that were left out of its charge.
-pub async fn parts_not_charged(
+/// An account and the key of one of its messages.
+pub type MessageOf = (String, MessageKey);
+
+/// Which parts of messages were left out of their charge, and which were given back.
+pub async fn settled_parts(
     tx: &mut Tx,
-    account_id: &str,
-    key: MessageKey,
-) -> Result<Vec<i64>, StoreError> {
-    let sql = "select part, units from not_charged where account_id = $1 and id_hi = $2 and id_lo = $3 \
-               order by part";
-    tx.rows(sql, values![account_id, key.hi, key.lo]).await?.iter().map(|row| row.int(0)).collect()
+    messages: impl IntoIterator<Item = (&str, MessageKey)>,
+) -> Result<BTreeMap<MessageOf, SettledParts>, StoreError> {
+    let rows = messages.into_iter().map(|(account, key)| values![account, key.hi, key.lo]).collect();
+    let of_message = "on t.account_id = v.account_id and t.id_hi = v.id_hi and t.id_lo = v.id_lo";
+    let select = format!(
+        "select t.account_id, t.id_hi, t.id_lo, t.part, 0 as returned from v join not_charged t {of_message} \
+         union select t.account_id, t.id_hi, t.id_lo, t.part, 1 from v join returns t {of_message} \
+         order by 1, 2, 3, 4"
+    );
+    let mut settled: BTreeMap<MessageOf, SettledParts> = BTreeMap::new();
+    for row in super::rows_with_values(tx, "account_id, id_hi, id_lo", rows, &select).await? {
+        let key = MessageKey { hi: row.int(1)?, lo: row.int(2)? };
+        let parts = settled.entry((row.text(0)?, key)).or_default();
+        match row.int(4)? {
+            0 => parts.not_charged.push(row.int(3)?),
+            _ => parts.returned.push(row.int(3)?),
+        }
+    }
+    Ok(settled)
 }
 
 /// Why a receipt needs an operator's eye.
@@ -109,11 +139,24 @@ pub enum ExceptionKind {
     NoPrice,
     /// Several accounts have a message of its id.
     AmbiguousAccount,
-    /// Giving back failed for a fault of the account's own.
-    AccountParked,
+    /// It says otherwise than the one before (D15).
+    Conflict,
 }
 
 impl ExceptionKind {
+    pub const ALL: [ExceptionKind; 6] = [
+        ExceptionKind::LateArrival,
+        ExceptionKind::Orphan,
+        ExceptionKind::SegmentDisagreement,
+        ExceptionKind::NoPrice,
+        ExceptionKind::AmbiguousAccount,
+        ExceptionKind::Conflict,
+    ];
+
+    pub fn parse(word: &str) -> Option<ExceptionKind> {
+        ExceptionKind::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             ExceptionKind::LateArrival => "late_arrival",
@@ -121,7 +164,7 @@ impl ExceptionKind {
             ExceptionKind::SegmentDisagreement => "segment_disagreement",
             ExceptionKind::NoPrice => "no_price",
             ExceptionKind::AmbiguousAccount => "ambiguous_account",
-            ExceptionKind::AccountParked => "account_parked",
+            ExceptionKind::Conflict => "conflict",
         }
     }
 }

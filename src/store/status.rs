@@ -2,6 +2,7 @@
 
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
+use super::exceptions::IS_OPEN_LINE;
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -15,6 +16,8 @@ pub struct SuspenseRow {
     pub line: i64,
     pub reason: String,
     pub submit_time: Timestamp,
+    /// When its batch came.
+    pub since: Timestamp,
 }
 
 /// Messages in suspense by reason.
@@ -25,9 +28,9 @@ pub async fn suspense_by_reason(tx: &mut Tx) -> Result<Vec<(String, i64)>, Store
 
 /// Messages in suspense, oldest first, up to `limit`.
 pub async fn suspense(tx: &mut Tx, limit: i64) -> Result<Vec<SuspenseRow>, StoreError> {
-    let sql = "select s.account_id, s.id_hi, s.id_lo, m.raw_id, s.batch_no, s.line, s.reason, m.submit_time \
-               from suspense s join messages m on m.account_id = s.account_id and m.id_hi = s.id_hi \
-               and m.id_lo = s.id_lo where s.run_no is null order by s.batch_no, s.line limit $1";
+    let sql = "select s.account_id, s.id_hi, s.id_lo, m.raw_id, s.batch_no, s.line, s.reason, m.submit_time, \
+               b.ingested_at from suspense s join messages m on m.account_id = s.account_id and m.id_hi = s.id_hi \
+               and m.id_lo = s.id_lo join batches b on b.batch_no = s.batch_no where s.run_no is null order by s.batch_no, s.line limit $1";
     let suspended = |row: &Row| {
         let key = MessageKey { hi: row.int(1)?, lo: row.int(2)? };
         Ok(SuspenseRow {
@@ -37,6 +40,7 @@ pub async fn suspense(tx: &mut Tx, limit: i64) -> Result<Vec<SuspenseRow>, Store
             line: row.int(5)?,
             reason: row.text(6)?,
             submit_time: Timestamp(row.int(7)?),
+            since: Timestamp(row.int(8)?),
         })
     };
     tx.rows(sql, values![limit]).await?.iter().map(suspended).collect()
@@ -56,10 +60,11 @@ pub async fn parked_accounts(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64
     tx.rows(sql, values![limit]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 
-/// Lines that ingest rejected or found in conflict and nobody has retried.
+/// Lines that ingest rejected or found in conflict and nobody has retried or dismissed.
 pub async fn quarantined(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> {
-    let sql = "select verdict, count(*) from batch_lines where verdict in ('rejected', 'conflict') \
-               and retried_in is null group by verdict order by verdict";
+    let sql = format!(
+        "select l.verdict, count(*) from batch_lines l where {IS_OPEN_LINE} group by l.verdict order by l.verdict"
+    );
     tx.rows(sql, vec![]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 

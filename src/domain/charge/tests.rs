@@ -5,7 +5,7 @@ use crate::domain::account::Funds;
 use crate::domain::period::Validity;
 use crate::domain::plan::Plan;
 use crate::domain::price::{Method, Scope, Tier};
-use crate::domain::product::{Astral, ChargeOn, LengthRule, VatRate};
+use crate::domain::product::{Astral, ChargeOn, LengthRule, PricedBy, VatRate};
 
 const NINE: i64 = 1_772_326_800_000_000; // 2026-03-01 09:00 in Shanghai
 

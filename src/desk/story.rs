@@ -1,0 +1,265 @@
+//! The whole life of one message, from stored facts: what it was, who paid, what the carriers said,
+//! what went back, what waits for somebody, and what a failure would change now.
+
+mod words;
+
+use super::DeskError;
+use crate::config::Config;
+use crate::domain::charge::{Payer, is_late};
+use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
+use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
+use crate::domain::settle::{GivenBack, SettledParts, To};
+use crate::settling::{Answered, Claim, GivingBack};
+use crate::store::exceptions::{self, ExceptionRow};
+use crate::store::messages::{self, PaidPart, StoredMessage};
+use crate::store::receipts::{self, StoredReceipt};
+use crate::store::returns::{self, ReturnRow};
+use crate::store::{StoreError, Tx, runs, settling};
+
+/// All that is known of a message.
+#[derive(Clone, Debug)]
+pub struct Story {
+    pub message_id: String,
+    pub stored: StoredMessage,
+    pub paid: Vec<PaidPart>,
+    /// Its window had been charged before it came (D41).
+    pub late: bool,
+    /// In order of arrival, those that contradict others too.
+    pub receipts: Vec<StoredReceipt>,
+    /// Parts that were left out of the charge, and those that were given back.
+    pub settled: SettledParts,
+    pub returns: Vec<ReturnRow>,
+    pub exceptions: Vec<ExceptionRow>,
+    /// None while it waits for its charge.
+    pub state: Option<&'static str>,
+    pub reason: Option<String>,
+    /// Its charge can't change any more (D88).
+    pub is_final: bool,
+    /// Until when a failure receipt may arrive that counts; None where none ever does.
+    pub final_after: Option<Timestamp>,
+    pub if_failed_now: IfFailed,
+}
+
+/// What a failure receipt that arrives now would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfFailed {
+    /// `returned`, `not_charged`, `no_money`, `late`, `conflict`, `duplicate`, `no_price`, `parked`.
+    pub answer: &'static str,
+    pub returns: Vec<ReturnRow>,
+    /// In words; empty where the returns say it.
+    pub why: String,
+}
+
+/// Tells a message's story.
+pub async fn tell(
+    tx: &mut Tx,
+    config: &Config,
+    account_id: &str,
+    message_id: &str,
+    now: Timestamp,
+) -> Result<Story, DeskError> {
+    let Some(stored) = messages::find(tx, account_id, message_id).await? else {
+        let text =
+            format!("account `{account_id}` has no message `{message_id}`; was it rejected at ingest?");
+        return Err(DeskError::refused("unknown_message", text));
+    };
+    let key = stored.message.key;
+    let settled = settling::settled_parts(tx, [(account_id, key)]).await?;
+    let settled = settled.into_values().next().unwrap_or_default();
+    let paid = messages::paid_parts(tx, &stored.message, &settled).await?;
+    let late = match stored.batch_run_no {
+        Some(run_no) => is_late(stored.message.submit_time, runs::charged_up_to(tx, run_no).await?),
+        None => false,
+    };
+    let receipts = receipts::of_message(tx, account_id, key).await?;
+    let places = receipts.iter().map(|receipt| receipt.place).collect();
+    let exceptions = exceptions::of_receipts(tx, places).await?;
+    let returns = returns::of_message(tx, account_id, key).await?;
+    let (state, reason) = state(&stored, &settled);
+    let product = config.catalog.get(&stored.message.product);
+    let on_receipt = product.filter(|product| product.charge_on == ChargeOn::Receipt);
+    let final_after = on_receipt.filter(|_| !matches!(state, Some("rejected" | "inbound" | "free")));
+    let submit_time = stored.message.submit_time;
+    let mut story = Story {
+        message_id: message_id.to_owned(),
+        stored,
+        paid,
+        late,
+        receipts,
+        settled,
+        returns,
+        exceptions,
+        state,
+        reason,
+        is_final: false,
+        final_after: final_after.map(|_| submit_time.plus_micros(REFUND_WINDOW + RECEIPT_GRACE)),
+        if_failed_now: IfFailed { answer: "no_money", returns: Vec::new(), why: String::new() },
+    };
+    story.is_final = story.is_final(product, now);
+    story.if_failed_now = story.if_failed(tx, config, product, now).await?;
+    Ok(story)
+}
+
+/// The state that scripts read and the reason for it.
+fn state(stored: &StoredMessage, settled: &SettledParts) -> (Option<&'static str>, Option<String>) {
+    let message = &stored.message;
+    let left_out = &settled.not_charged;
+    match (message.disposition.as_deref(), &stored.suspense, message.charged_by) {
+        (Some("rejected"), ..) => (Some("rejected"), stored.reject_code.clone()),
+        (Some("inbound"), ..) => (Some("inbound"), None),
+        (_, Some(reason), _) => (Some("suspense"), Some(reason.clone())),
+        _ if left_out.contains(&0) || left_out.len() as i64 == message.units => {
+            (Some("free"), Some("failed".into()))
+        }
+        (_, None, Some(_)) => (Some("charged"), None),
+        (_, None, None) => (None, None),
+    }
+}
+
+impl Story {
+    fn is_final(&self, product: Option<&Product>, now: Timestamp) -> bool {
+        match self.state {
+            Some("rejected" | "inbound" | "free") => true,
+            Some("charged") => {
+                product.is_some_and(|product| product.is_final(self.stored.message.submit_time, now))
+                    || self.is_over(0)
+                    || (1..=self.stored.message.units).all(|part| self.is_over(part))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a part, or with 0 the whole, was left out, given back, or delivered in time.
+    fn is_over(&self, part: i64) -> bool {
+        let submitted = self.stored.message.submit_time.0;
+        let delivered = |receipt: &StoredReceipt| {
+            receipt.part == part
+                && receipt.is_final
+                && receipt.status == "delivered"
+                && receipt.report_time.0 - submitted <= REFUND_WINDOW
+        };
+        let SettledParts { not_charged, returned } = &self.settled;
+        not_charged.contains(&part) || returned.contains(&part) || self.receipts.iter().any(delivered)
+    }
+
+    /// Parts, or with 0 the whole, that no final receipt has told of.
+    fn untold(&self) -> Vec<i64> {
+        let told: Vec<i64> = self.receipts.iter().filter(|r| r.is_final).map(|r| r.part).collect();
+        match told.as_slice() {
+            [] => vec![0],
+            told if told.contains(&0) => Vec::new(),
+            told => (1..=self.stored.message.units).filter(|part| !told.contains(part)).collect(),
+        }
+    }
+
+    async fn if_failed(
+        &self,
+        tx: &mut Tx,
+        config: &Config,
+        product: Option<&Product>,
+        now: Timestamp,
+    ) -> Result<IfFailed, StoreError> {
+        let message = &self.stored.message;
+        let no = |answer, why: &str| IfFailed { answer, returns: Vec::new(), why: why.to_owned() };
+        let untold = self.untold();
+        let failed = |receipt: &StoredReceipt| receipt.is_final && receipt.status != "delivered";
+        Ok(match message.charged_by {
+            _ if matches!(self.state, Some("rejected" | "inbound")) => {
+                no("no_money", "nothing: it is never charged")
+            }
+            _ if product.is_some_and(|product| product.charge_on == ChargeOn::Submission) => {
+                no("no_money", "nothing: it is charged on submission, delivered or not")
+            }
+            _ if untold.is_empty() && self.receipts.iter().any(failed) => {
+                no("duplicate", "nothing more: that it failed is known")
+            }
+            _ if untold.is_empty() => no(
+                "conflict",
+                "nothing by itself: it was reported delivered, and the contradiction would be listed for somebody \
+                 to decide",
+            ),
+            None => no("not_charged", "it would not be charged at all"),
+            Some(_) if now.0 - message.submit_time.0 > REFUND_WINDOW => {
+                let over = config.zone.format(message.submit_time.plus_micros(REFUND_WINDOW));
+                no("late", &format!("nothing: its 72 hours were over at {over}"))
+            }
+            Some(charge_run) => {
+                let claims = untold.iter().map(|part| Claim::new(message, charge_run, *part, now));
+                self.rehearse(tx, config, claims.collect()).await?
+            }
+        })
+    }
+
+    /// Gives the claims back without keeping anything of it.
+    async fn rehearse(
+        &self,
+        tx: &mut Tx,
+        config: &Config,
+        claims: Vec<Claim<'_>>,
+    ) -> Result<IfFailed, StoreError> {
+        let account = &self.stored.message.account_id;
+        let mut giving_back = GivingBack::begin(tx, config, 0).await?;
+        let (received_at, parts): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.received_at, c.part)).unzip();
+        let answers = giving_back.settle(tx, &[(account, claims)]).await?;
+        let answers = match answers.into_iter().next() {
+            Some(Ok(answers)) => answers,
+            Some(Err(fault)) => {
+                let why = format!("it would wait: {fault}");
+                return Ok(IfFailed { answer: "parked", returns: Vec::new(), why });
+            }
+            None => Vec::new(),
+        };
+        if answers.contains(&Answered::NoPrice) {
+            let why =
+                "it would be listed for somebody: money is called for, and no price is known".to_owned();
+            return Ok(IfFailed { answer: "no_price", returns: Vec::new(), why });
+        }
+        let plans = messages::plan_ids(tx, account).await?;
+        let name = |plan_no: &i64| plans.get(plan_no).cloned();
+        let mut returns = Vec::new();
+        for ((answered, received_at), part) in answers.iter().zip(received_at).zip(parts) {
+            let Answered::GivenBack(given) = answered else { continue };
+            returns.extend(given.iter().map(|back| self.return_row(back, part, received_at, name)));
+        }
+        Ok(IfFailed { answer: "returned", returns, why: String::new() })
+    }
+
+    fn return_row(
+        &self,
+        back: &GivenBack,
+        part: i64,
+        received_at: Timestamp,
+        name: impl Fn(&i64) -> Option<String>,
+    ) -> ReturnRow {
+        let message = &self.stored.message;
+        ReturnRow {
+            account_id: message.account_id.clone(),
+            key: message.key,
+            part,
+            received_at,
+            product: message.product.clone(),
+            units: back.units,
+            from_plan: match back.from {
+                Payer::Plan(plan_no) => name(&plan_no),
+                Payer::Payg => None,
+            },
+            to_plan: match back.to {
+                To::Plan(plan_no) => name(&plan_no),
+                To::Unbilled | To::Balance => None,
+            },
+            money_to: match back.to {
+                To::Plan(_) => None,
+                To::Unbilled => Some("unbilled".into()),
+                To::Balance => Some("balance".into()),
+            },
+            unit_price: back.unit_price,
+            amount: back.amount,
+        }
+    }
+}
+
+/// What a part of a charge costs beyond plan units.
+pub fn amount(part: &PaidPart) -> Micros {
+    part.unit_price.and_then(|price| price.times(part.units).ok()).unwrap_or_default()
+}

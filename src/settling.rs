@@ -1,0 +1,193 @@
+//! Gives back what failed, account by account (R86, R88-R95, R101, D4, D9): for the job that answers
+//! receipts, and for an operator who approves one.
+//!
+//! Load, decide (one call of the domain an account), save; the transaction is the caller's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::config::Config;
+use crate::domain::account::Account;
+use crate::domain::charge::Charge;
+use crate::domain::period::Timestamp;
+use crate::domain::price::Buyer;
+use crate::domain::settle::{Failure, GivenBack, Kept, Paid, SettledParts, failed_units, settle_account};
+use crate::store::charging::{Effects, Plans, load_accounts};
+use crate::store::failures::FailedMessage;
+use crate::store::settling::{self, ChargeKey, FinalUpTo, Returns};
+use crate::store::{StoreError, Tx};
+
+/// A charged message, or a part of it, that failed and is to be given back.
+pub struct Claim<'m> {
+    pub message: &'m FailedMessage,
+    /// 0: the whole message.
+    pub part: i64,
+    /// The plans of that moment take units back (D48).
+    pub received_at: Timestamp,
+    charged: ChargeKey,
+}
+
+impl<'m> Claim<'m> {
+    /// `charge_run` is the run that charged the message.
+    pub fn new(message: &'m FailedMessage, charge_run: i64, part: i64, received_at: Timestamp) -> Claim<'m> {
+        Claim { message, part, received_at, charged: ChargeKey::of(message, charge_run) }
+    }
+}
+
+/// What a claim came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    GivenBack(Vec<GivenBack>),
+    /// Money is called for, and no price is known (D67).
+    NoPrice,
+    /// Nothing is left to give back: it was given back, or never charged, on another receipt's word.
+    Before,
+}
+
+/// What an account's claims came to, one by one; or why the account was left as it was.
+pub type AccountAnswers = Result<Vec<Answered>, String>;
+
+/// Returns on their way into the books.
+pub struct GivingBack<'c> {
+    config: &'c Config,
+    run_no: i64,
+    pub final_up_to: FinalUpTo,
+    effects: Effects,
+    pub returns: Returns,
+}
+
+impl<'c> GivingBack<'c> {
+    pub async fn begin(tx: &mut Tx, config: &'c Config, run_no: i64) -> Result<GivingBack<'c>, StoreError> {
+        Ok(GivingBack {
+            config,
+            run_no,
+            final_up_to: FinalUpTo::load(tx).await?,
+            effects: Effects::new(tx, run_no),
+            returns: Returns::new(tx, run_no),
+        })
+    }
+
+    /// Settles some accounts, each with its claims in order of arrival.
+    pub async fn settle(
+        &mut self,
+        tx: &mut Tx,
+        together: &[(&str, Vec<Claim<'_>>)],
+    ) -> Result<Vec<AccountAnswers>, StoreError> {
+        let ids: Vec<&str> = together.iter().map(|(id, _)| *id).collect();
+        let claims = || together.iter().flat_map(|(_, claims)| claims);
+        let windows = claims().map(|c| (&*c.charged.account_id, c.charged.window, c.charged.run_no));
+        let windows: BTreeSet<_> = windows.collect();
+        let earliest = windows.iter().map(|(_, window, _)| Timestamp(*window)).min().unwrap_or_default();
+        let from_month = self.config.zone.month_of(earliest).number();
+        let mut accounts = load_accounts(tx, &ids, from_month, Plans::EverDrawn).await?;
+        let charges = settling::charges(tx, windows).await?;
+        let settled = claims().map(|claim| (&*claim.message.account_id, claim.message.key));
+        let mut settled = settling::settled_parts(tx, settled).await?;
+        let mut answers = Vec::new();
+        for (id, claims) in together {
+            let paid: Vec<_> = claims.iter().map(|claim| paid(claim, &charges, &mut settled)).collect();
+            answers.push(match accounts.remove(*id) {
+                Some(Ok((account, last_entry))) => self.settle_account(account, last_entry, claims, paid),
+                Some(Err(fault)) => Err(fault.to_string()),
+                None => Err("the account is gone".into()),
+            });
+        }
+        self.effects.flush_full(tx).await?;
+        self.returns.flush_full(tx).await?;
+        Ok(answers)
+    }
+
+    fn settle_account(
+        &mut self,
+        mut account: Account,
+        last_entry: i64,
+        claims: &[Claim<'_>],
+        paid: Vec<Option<Vec<Paid>>>,
+    ) -> AccountAnswers {
+        let before = account.clone();
+        let (zone, run_no, catalog) = (self.config.zone, self.run_no, &self.config.catalog);
+        let (mut failures, mut claimed) = (Vec::new(), Vec::new());
+        for (index, (claim, paid)) in claims.iter().zip(paid).enumerate() {
+            let Some(mut paid) = paid else { continue };
+            if paid.is_empty() {
+                return Err("a charged message has no charge".into());
+            }
+            let product = catalog.get(&claim.message.product).ok_or("its product is not configured")?;
+            self.price(&mut paid, claim.message, &account);
+            claimed.push(index);
+            failures.push(Failure {
+                product,
+                received_at: claim.received_at,
+                window: Timestamp(claim.charged.window),
+                billed: false,
+                was_final: self.final_up_to.covers(claim.charged.window, claim.charged.run_no),
+                paid,
+            });
+        }
+        // A fault or a panic of one account parks that account only (F110).
+        let settled =
+            catch_unwind(AssertUnwindSafe(|| settle_account(&mut account, &failures, zone, run_no)));
+        let settled = settled.map_err(|_| "settling it panicked; see the log".to_owned())?;
+        let settled = settled.map_err(|fault| fault.to_string())?;
+        let mut answers = vec![Answered::Before; claims.len()];
+        for ((index, failure), given) in claimed.into_iter().zip(&failures).zip(settled.returns) {
+            let claim = &claims[index];
+            answers[index] = match given {
+                Err(Kept::NoPrice) => Answered::NoPrice,
+                Ok(given) => {
+                    let (part, received_at) = (claim.part, claim.received_at);
+                    self.returns.push(
+                        claim.message,
+                        &claim.charged,
+                        part,
+                        received_at,
+                        &given,
+                        failure.was_final,
+                    );
+                    Answered::GivenBack(given)
+                }
+            };
+        }
+        self.effects.account(&before, &account, last_entry, &settled.entries);
+        Ok(answers)
+    }
+
+    /// Units that a plan paid without a price being known get the one that was configured since, for
+    /// the time of the message (D4, D67).
+    fn price(&self, paid: &mut [Paid], message: &FailedMessage, account: &Account) {
+        let unpriced = paid.iter_mut().filter(|part| part.unit_price.is_none());
+        let Some(product) = self.config.catalog.get(&message.product) else { return };
+        let class = product.price_class(&message.template_type, &message.country);
+        for part in unpriced {
+            let buyer = Buyer {
+                account_id: &account.account_id,
+                kind: account.kind.as_str(),
+                currency: &account.currency,
+            };
+            let stretch = self.config.book.stretch(&product.id, class, buyer, message.submit_time);
+            let month = self.config.zone.month_of(message.submit_time).number();
+            let counter = account.tiers.get(&(month, product.id.clone(), class.into()));
+            part.unit_price = stretch.rate.map(|rate| rate.next_unit(counter.copied().unwrap_or(0)).0);
+        }
+    }
+
+    pub async fn finish(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.effects.flush(tx).await?;
+        self.returns.flush(tx).await
+    }
+}
+
+/// The failed units of a claim by who paid for them; None where nothing of it is left to give back. What
+/// is claimed now counts as given back for the claims after it.
+fn paid(
+    claim: &Claim<'_>,
+    charges: &BTreeMap<ChargeKey, Vec<Charge>>,
+    settled: &mut BTreeMap<settling::MessageOf, SettledParts>,
+) -> Option<Vec<Paid>> {
+    let message = claim.message;
+    let charges = charges.get(&claim.charged).map_or(&[][..], Vec::as_slice);
+    let settled = settled.entry((message.account_id.clone(), message.key)).or_default();
+    let paid = failed_units(charges, message.place, message.units, claim.part, settled)?;
+    settled.returned.push(claim.part);
+    Some(paid)
+}
