@@ -2,7 +2,8 @@
 //! was killed, repeated or run twice (D45).
 //!
 //! Canonical means sorted, without surrogate numbers (batches, runs) and wall times, and summed
-//! over what may be cut differently: charges over the runs of a window, postings over a month.
+//! over what may be cut differently: charges and returns over the runs of a window, postings over a month.
+//! An exception that was listed twice is one.
 
 use sha2::{Digest, Sha256};
 
@@ -55,6 +56,40 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "select account_id, id_hi, id_lo, reason from suspense where run_no is null \
          order by account_id, id_hi, id_lo",
         "tiit",
+    ),
+    (
+        "receipts",
+        "select account_id, id_hi, id_lo, part, status from receipts where slot = 'final' \
+         order by id_hi, id_lo, account_id, part",
+        "tiiit",
+    ),
+    (
+        "failures",
+        "select account_id, id_hi, id_lo, part, coalesce(answer, 'open') from failures \
+         order by id_hi, id_lo, account_id, part",
+        "tiiit",
+    ),
+    (
+        "not_charged",
+        "select account_id, id_hi, id_lo, part, units from not_charged order by account_id, id_hi, id_lo, part",
+        "tiiii",
+    ),
+    (
+        "returns",
+        "select account_id, window_start, product, template_type, country, from_plan, to_plan, \
+         coalesce(money_to, '') as money_to, coalesce(unit_price, -1) as price, was_final, \
+         cast(sum(units) as bigint), cast(sum(amount) as bigint) from returns \
+         group by account_id, window_start, product, template_type, country, from_plan, to_plan, \
+         coalesce(money_to, ''), coalesce(unit_price, -1), was_final \
+         order by account_id, window_start, product, template_type, country, from_plan, to_plan, money_to, price, \
+         was_final",
+        "titttiitiiii",
+    ),
+    (
+        "exceptions",
+        "select distinct kind, account_id, id_hi, id_lo, part, coalesce(resolution, 'open') as resolution \
+         from exceptions order by kind, account_id, id_hi, id_lo, part, resolution",
+        "ttiiit",
     ),
 ];
 
