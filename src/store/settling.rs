@@ -110,8 +110,8 @@ pub async fn settled_parts(
     let rows = messages.into_iter().map(|(account, key)| values![account, key.hi, key.lo]).collect();
     let of_message = "on t.account_id = v.account_id and t.id_hi = v.id_hi and t.id_lo = v.id_lo";
     let select = format!(
-        "select t.account_id, t.id_hi, t.id_lo, t.part, 0 as returned from v join not_charged t {of_message} \
-         union select t.account_id, t.id_hi, t.id_lo, t.part, 1 from v join returns t {of_message} \
+        "select t.account_id, t.id_hi, t.id_lo, t.part, cast(0 as bigint) as returned from v join not_charged t {of_message} \
+         union select t.account_id, t.id_hi, t.id_lo, t.part, cast(1 as bigint) from v join returns t {of_message} \
          order by 1, 2, 3, 4"
     );
     let mut settled: BTreeMap<MessageOf, SettledParts> = BTreeMap::new();

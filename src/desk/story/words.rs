@@ -45,7 +45,7 @@ impl Story {
         }
         tell("state", self.state_words());
         tell("final", self.final_words(zone));
-        tell("if failed", self.if_failed_words());
+        tell("if failed", format!("now: {}", self.if_failed_words()));
         lines.join("\n")
     }
 
@@ -74,7 +74,7 @@ impl Story {
         let given: Vec<String> = self.if_failed_now.returns.iter().map(given_back).collect();
         match given.is_empty() {
             true => self.if_failed_now.why.clone(),
-            false => format!("if it failed now, {} would be given back", given.join(", ")),
+            false => format!("{} would be given back", given.join(", ")),
         }
     }
 }
