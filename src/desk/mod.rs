@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod batches;
 pub mod orders;
+pub mod usage;
 
 use crate::domain::order::OrderRefusal;
 use crate::intake::IntakeError;

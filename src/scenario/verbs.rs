@@ -47,6 +47,7 @@ impl Stage {
             "run" => self.run_job(&mut given),
             "show" => self.show(&mut given),
             "explain" => self.explain(&mut given),
+            "usage" => self.usage(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
         }?;
