@@ -127,22 +127,33 @@ create table exceptions (
 create index exceptions_open on exceptions (exception_no) where closed_at is null;
 create index exceptions_message on exceptions (id_hi, id_lo);
 
--- Delivered, failed and unknown messages of days that are final.
+-- What was sent on days that are final, for good: written once a day, added to by what comes late.
+-- Units in suspense are added when they are charged.
 create table usage_days (
     account_id    {text} not null,
     day           {int} not null,            -- 20260301, in the billing zone
     product       {text} not null,
     template_type {text} not null,
     country       {text} not null,
-    attempts      {int} not null,
-    submitted     {int} not null,
-    delivered     {int} not null,
+    attempts      {int} not null,            -- messages that were handed in to be sent
+    submitted     {int} not null,            -- units of those that the gateway took
+    delivered     {int} not null,            -- of these
     failed        {int} not null,
-    unknown       {int} not null,
-    free          {int} not null,
-    billed        {int} not null,
-    primary key (account_id, day, product, template_type, country)
+    unknown       {int} not null,            -- no receipt came in time
+    free          {int} not null,            -- units that users sent in
+    billed        {int} not null,            -- charged and not given back
+    primary key (account_id, day, product, template_type, country),
+    check (submitted = delivered + failed + unknown)
 ){strict};
+
+-- Messages of a day, or of a run, are found by their batches, and by what left suspense.
+create index batches_by_time on batches (last_submit) where kind = 'messages';
+create index batches_of_run on batches (run_no) where run_no is not null;
+create index suspense_released on suspense (run_no) where run_no is not null;
+
+-- The run that listed which receipts of a batch found no message; null until their time is over.
+alter table batches add column closed_by {int};
+create index batches_open on batches (ingested_at) where kind = 'receipts' and closed_by is null;
 
 create view v_returns as
 select r.account_id, {time r.received_at} as received_at, {time r.window_start} as window_start, r.product,

@@ -15,6 +15,7 @@ mod output;
 mod prices;
 mod progress;
 mod status;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -138,6 +139,8 @@ enum Command {
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
+    /// What an account sent in a month, and why not all of it is billed
+    Usage(usage::UsageArgs),
     /// Why things are as they are
     #[command(subcommand)]
     Explain(explain::Explain),
@@ -208,6 +211,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
+        Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),
         Some(Command::Completions { shell }) => manual::completions(shell),

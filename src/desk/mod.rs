@@ -6,6 +6,7 @@ pub mod batches;
 pub mod exceptions;
 pub mod orders;
 pub mod story;
+pub mod usage;
 
 use crate::domain::order::OrderRefusal;
 use crate::intake::IntakeError;

@@ -81,6 +81,34 @@ impl Zone {
         self.resolve(first.and_time(chrono::NaiveTime::MIN))
     }
 
+    /// The day that holds a moment.
+    pub fn day_of(self, at: Timestamp) -> Day {
+        Day(self.local(at).date_naive())
+    }
+
+    /// The first moment of a day in this zone.
+    pub fn day_start(self, day: Day) -> Timestamp {
+        self.resolve(day.0.and_time(chrono::NaiveTime::MIN))
+    }
+
+    /// The days from one moment up to another, each with its first moment and the first after it: 23
+    /// or 25 hours where clocks are changed. The first may begin, and the last end, within its day.
+    pub fn days(self, from: Timestamp, upto: Timestamp) -> Vec<(Day, Timestamp, Timestamp)> {
+        let mut days = Vec::new();
+        let mut begins = from;
+        while begins < upto {
+            let day = self.day_of(begins);
+            let mut ends = self.day_start(day.next()).min(upto);
+            if ends <= begins {
+                // A calendar without a next day.
+                ends = upto;
+            }
+            days.push((day, begins, ends));
+            begins = ends;
+        }
+        days
+    }
+
     /// The end of something valid from `start`, half-open: calendar months are added to the
     /// start's own day and clamped to the month's last day, at the same local time (D21).
     pub fn end_of_validity(self, start: Timestamp, validity: Validity) -> Timestamp {
@@ -146,6 +174,34 @@ impl FromStr for Month {
         parsed
             .filter(|m| (1..=12).contains(&m.month) && m.year > 0)
             .ok_or_else(|| format!("`{text}` is not a month: write YYYY-MM"))
+    }
+}
+
+/// A calendar day of the billing zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(NaiveDate);
+
+impl Day {
+    /// The day as one integer that sorts: 20260301.
+    pub fn number(self) -> i64 {
+        i64::from(self.0.year()) * 10_000 + i64::from(self.0.month()) * 100 + i64::from(self.0.day())
+    }
+
+    /// The day of such an integer, where there is one.
+    pub fn from_number(number: i64) -> Option<Day> {
+        let year = i32::try_from(number / 10_000).ok()?;
+        let (month, day) = (u32::try_from(number / 100 % 100).ok()?, u32::try_from(number % 100).ok()?);
+        NaiveDate::from_ymd_opt(year, month, day).map(Day)
+    }
+
+    pub fn next(self) -> Day {
+        Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -224,6 +280,22 @@ mod tests {
         let apia = Zone::parse("Pacific/Apia").unwrap();
         let end = apia.end_of_validity(at("2011-11-30T12:00:00-10:00"), Validity::Months(1));
         assert_eq!(apia.format(end), "2011-12-31T00:00:00+14:00");
+    }
+
+    #[test]
+    fn days_have_as_many_hours_as_their_zone_gives_them() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        let days = berlin.days(at("2026-03-27T23:00:00Z"), at("2026-03-30T10:00:00Z"));
+        let told: Vec<_> = days
+            .iter()
+            .map(|(day, from, upto)| (day.to_string(), (upto.0 - from.0) / Timestamp::HOUR))
+            .collect();
+        let day = |date: &str, hours| (date.to_owned(), hours);
+        assert_eq!(told, [day("2026-03-28", 24), day("2026-03-29", 23), day("2026-03-30", 12)]);
+        let last = days[2].0;
+        assert_eq!((last.number(), Day::from_number(20_260_330)), (20_260_330, Some(last)));
+        assert_eq!(Day::from_number(20_260_230), None);
+        assert_eq!(berlin.day_start(last), at("2026-03-29T22:00:00Z"));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! Takes every failure receipt that no run has answered, finds the message and who paid for it, and
 //! gives units and money back, account by account. Then the windows whose time is over become final:
-//! what was charged in them and not given back is earned. All of it is one transaction.
+//! what was charged in them and not given back is earned, and what was sent on days that are over is
+//! counted for good (R127-R132). All of it is one transaction.
 
 mod finality;
+mod orphans;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +49,8 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     settling.answers.finish(settling.run.tx).await?;
     let final_up_to = settling.giving_back.final_up_to;
     settling.totals.finalised = finality::finalise(&mut settling.run, final_up_to).await?;
+    settling.totals.usage_rows = usage::write_days(&mut settling.run).await?;
+    settling.totals.exceptions += orphans::list(&mut settling.run).await?;
     settling.run.progress.end();
     Ok(settling.report())
 }
@@ -76,6 +81,7 @@ struct Totals {
     exceptions: i64,
     waiting: i64,
     finalised: i64,
+    usage_rows: i64,
 }
 
 struct Settling<'a> {
@@ -210,7 +216,8 @@ impl Settling<'_> {
 
     fn report(self) -> Report {
         let totals = &self.totals;
-        let did = totals.returned + totals.no_money + totals.late + totals.exceptions + totals.finalised;
+        let did = totals.returned + totals.no_money + totals.late + totals.exceptions;
+        let did = did + totals.finalised + totals.usage_rows;
         let parked = self.parked.iter().take(NAMED);
         Report {
             counts: vec![
@@ -222,6 +229,7 @@ impl Settling<'_> {
                 ("exceptions", totals.exceptions),
                 ("waiting", totals.waiting),
                 ("finalised", totals.finalised),
+                ("usage_rows", totals.usage_rows),
                 ("parked", self.parked.len() as i64),
             ],
             worked: did > 0,

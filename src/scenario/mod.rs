@@ -5,6 +5,7 @@
 
 mod show;
 mod stage;
+mod usage;
 mod verbs;
 
 use std::error::Error;

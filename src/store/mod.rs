@@ -23,12 +23,14 @@ pub mod invariants;
 pub mod leases;
 pub mod messages;
 pub mod orders;
+pub mod orphans;
 pub mod receipts;
 pub mod returns;
 pub mod roles;
 pub mod runs;
 pub mod settling;
 pub mod status;
+pub mod usage;
 
 pub use db::{Db, Dialect, Tx};
 pub use error::StoreError;

@@ -1,0 +1,209 @@
+//! The query that counts messages.
+//!
+//! Messages are reached by their batches, of which few overlap a day, and each one's receipt by its
+//! key, as the only row that is read of all receipts: what a day costs does not depend on what was
+//! before it.
+
+use super::Runs;
+use crate::domain::period::{Day, Timestamp};
+use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
+use crate::store::db::{Tx, values};
+use crate::store::error::StoreError;
+
+/// Receipts that come later than this after submission change nothing any more: the message is unknown.
+const IN_TIME: i64 = REFUND_WINDOW + RECEIPT_GRACE;
+
+/// What is to be counted.
+pub struct Counting<'a> {
+    /// Days that follow each other; rows name them by their place here.
+    pub days: &'a [(Day, Timestamp, Timestamp)],
+    pub runs: Runs,
+    /// Of one account only, the statement's first parameter.
+    pub of_account: bool,
+    /// Messages whose time for receipts is over by then, and which have none, are unknown.
+    pub now: Timestamp,
+}
+
+/// Which kinds of receipts there are at all: rare ones cost each message a look.
+struct Kinds {
+    by_part: bool,
+    by_request: bool,
+}
+
+impl Counting<'_> {
+    /// Rows of account, place of the day, product, template type, country, then the counts: attempts,
+    /// submitted, delivered, failed, unknown, free, billed, suspense, uncharged.
+    pub async fn query(&self, tx: &mut Tx) -> Result<String, StoreError> {
+        let kinds =
+            Kinds { by_part: any(tx, "part > 0").await?, by_request: any(tx, "biz_id is not null").await? };
+        let batches = self.batches(tx).await?;
+        let counts = [
+            "attempts",
+            "submitted",
+            "delivered",
+            "failed",
+            "unknown",
+            "free",
+            "billed",
+            "suspense",
+            "uncharged",
+        ];
+        let sums = counts.map(|count| format!("cast(sum({count}) as bigint) as {count}")).join(", ");
+        let groups = self.groups(batches, &kinds);
+        Ok(format!(
+            "select account_id, place, product, template_type, country, {sums} from ( \
+               select account_id, place, product, template_type, country, {COUNTS} from ({groups}) g \
+               union all {} union all {}) t \
+             group by account_id, place, product, template_type, country",
+            self.billed("charges", "run_no", "units", ""),
+            self.billed("returns", "charge_run", "-units", " and was_final = 0"),
+        ))
+    }
+
+    fn from(&self) -> i64 {
+        self.days.first().map_or(0, |(_, begins, _)| begins.0)
+    }
+
+    fn upto(&self) -> i64 {
+        self.days.last().map_or(0, |(.., ends)| ends.0)
+    }
+
+    /// The first and the last batch that may hold such messages.
+    async fn batches(&self, tx: &mut Tx) -> Result<(i64, i64), StoreError> {
+        let sql = format!(
+            "select min(batch_no), max(batch_no) from batches where kind = 'messages' and first_submit < $1 \
+             and last_submit >= $2 and {}",
+            self.runs.name("run_no")
+        );
+        let row = tx.row(sql, values![self.upto(), self.from()]).await?;
+        let Some(row) = row else { return Ok((0, -1)) };
+        Ok((row.opt_int(0)?.unwrap_or(0), row.opt_int(1)?.unwrap_or(-1)))
+    }
+
+    /// Messages with the same fate: those of batches, and those that were or are in suspense, which
+    /// their batch's run did not charge.
+    fn groups(&self, (first, last): (i64, i64), kinds: &Kinds) -> String {
+        let fate = fate(kinds);
+        let (delivered, failed) =
+            if kinds.by_part { (parts(kinds, "="), parts(kinds, "<>")) } else { ("0".into(), "0".into()) };
+        let columns = |state: &str| {
+            format!(
+                "m.account_id, {} as place, m.product, m.template_type, m.country, {KIND} as kind, {state} as state, \
+                 {} as ripe, case when {SENT} and {state} <> 'suspense' then {fate} end as fate, \
+                 count(*) as messages, sum(m.units) as units, \
+                 sum(case when {SENT} and {state} <> 'suspense' then {delivered} else 0 end) as delivered_parts, \
+                 sum(case when {SENT} and {state} <> 'suspense' then {failed} else 0 end) as failed_parts",
+                self.place("m.submit_time"),
+                self.ripe()
+            )
+        };
+        let submitted = format!(
+            "m.submit_time >= {} and m.submit_time < {}{}",
+            self.from(),
+            self.upto(),
+            if self.of_account { " and m.account_id = $1" } else { "" }
+        );
+        format!(
+            "select {} from messages m join batches b on b.batch_no = m.batch_no \
+             where m.batch_no between {first} and {last} and {submitted} and {} \
+             and not exists (select 1 from suspense s where s.account_id = m.account_id and s.id_hi = m.id_hi \
+                             and s.id_lo = m.id_lo) group by 1, 2, 3, 4, 5, 6, 7, 8, 9 \
+             union all select {} from suspense s join messages m on m.account_id = s.account_id \
+             and m.id_hi = s.id_hi and m.id_lo = s.id_lo where {submitted} and {}{} group by 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            columns("case when b.run_no is null then 'uncharged' else 'charged' end"),
+            self.runs.name("b.run_no"),
+            columns("case when s.run_no is null then 'suspense' else 'charged' end"),
+            self.runs.name("s.run_no"),
+            if self.of_account { " and s.account_id = $1" } else { "" },
+        )
+    }
+
+    /// Whether nothing that comes now would be in time.
+    fn ripe(&self) -> String {
+        format!("case when m.submit_time < {} then 1 else 0 end", self.now.0.saturating_sub(IN_TIME))
+    }
+
+    /// What windows of these days were charged, or given back.
+    fn billed(&self, table: &str, run: &str, units: &str, only: &str) -> String {
+        format!(
+            "select account_id, {}, product, template_type, country, 0, 0, 0, 0, 0, 0, {units}, 0, 0 from {table} \
+             where window_start >= {} and window_start < {} and {}{}{only}",
+            self.place("window_start"),
+            self.from(),
+            self.upto(),
+            self.runs.name(run),
+            if self.of_account { " and account_id = $1" } else { "" },
+        )
+    }
+
+    /// The place of a moment's day. SQL knows no zones, but most days have 24 hours.
+    fn place(&self, column: &str) -> String {
+        let hours = |(_, begins, ends): &(Day, Timestamp, Timestamp)| ends.0 - begins.0;
+        let mut cases = String::new();
+        let mut place = 0;
+        for alike in self.days.chunk_by(|a, b| hours(a) == hours(b)) {
+            if let (Some((_, begins, ends)), Some((.., upto))) = (alike.first(), alike.last()) {
+                let day = ends.0 - begins.0;
+                cases +=
+                    &format!(" when {column} < {} then {place} + ({column} - {}) / {day}", upto.0, begins.0);
+            }
+            place += alike.len();
+        }
+        format!("case{cases} end")
+    }
+}
+
+async fn any(tx: &mut Tx, what: &str) -> Result<bool, StoreError> {
+    let sql = format!("select count(*) from (select 1 from receipts where {what} limit 1) found");
+    Ok(tx.int(sql, vec![]).await? > 0)
+}
+
+const SENT: &str = "(m.disposition is null or m.disposition = 'too_long')";
+
+const KIND: &str = "case when m.disposition = 'inbound' then 'inbound' \
+    when m.disposition = 'rejected' and m.reject_code = 'blacklist' then 'blacklist' \
+    when m.disposition = 'rejected' then 'rejected' else 'sent' end";
+
+/// Counts of a group of messages.
+const COUNTS: &str = "case when kind in ('sent', 'rejected') then messages else 0 end as attempts, \
+    case when kind = 'sent' then units else 0 end as submitted, \
+    case when fate = 'delivered' then units when fate is null then delivered_parts else 0 end as delivered, \
+    case when fate <> 'delivered' then units when fate is null then failed_parts else 0 end as failed, \
+    case when kind = 'sent' and state <> 'suspense' and ripe = 1 and fate is null \
+         then units - delivered_parts - failed_parts else 0 end as unknown, \
+    case when kind = 'inbound' then units else 0 end as free, 0 as billed, \
+    case when kind = 'sent' and state = 'suspense' then units else 0 end as suspense, \
+    case when kind = 'sent' and state = 'uncharged' then units else 0 end as uncharged";
+
+/// The final receipts `r` of a message `m` that came in time. One that names no account, or a request
+/// and a recipient, is a message's only where no other answers to it.
+fn receipts(kinds: &Kinds) -> String {
+    let by_key = "r.id_hi = m.id_hi and r.id_lo = m.id_lo";
+    let (found, alone) = if kinds.by_request {
+        let alone = " and not exists (select 1 from messages o where r.biz_id is not null and o.biz_id = r.biz_id \
+            and o.recipient_hash = r.recipient_hash and r.account_id in (o.account_id, '') \
+            and not (o.account_id = m.account_id and o.id_hi = m.id_hi and o.id_lo = m.id_lo))";
+        (format!("({by_key} or r.biz_id = m.biz_id and r.recipient_hash = m.recipient_hash)"), alone)
+    } else {
+        (by_key.to_owned(), "")
+    };
+    format!(
+        "from receipts r where {found} and r.account_id in (m.account_id, '') and r.slot = 'final' \
+         and r.received_at <= m.submit_time + {IN_TIME} \
+         and not exists (select 1 from messages o where r.account_id = '' and o.id_hi = r.id_hi \
+           and o.id_lo = r.id_lo and o.account_id <> m.account_id){alone}"
+    )
+}
+
+/// The status of the first receipt of a whole message (D15, D46).
+fn fate(kinds: &Kinds) -> String {
+    format!("(select r.status {} and r.part = 0 order by r.batch_no, r.line limit 1)", receipts(kinds))
+}
+
+/// How many parts of a message were delivered (`=`), or failed (`<>`).
+fn parts(kinds: &Kinds, delivered: &str) -> String {
+    format!(
+        "(select count(distinct r.part) {} and r.part between 1 and m.units and r.status {delivered} 'delivered')",
+        receipts(kinds)
+    )
+}
