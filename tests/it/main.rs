@@ -26,3 +26,4 @@ mod support;
 mod systemd;
 mod tables;
 mod tidy;
+mod usage;

@@ -13,7 +13,8 @@ pub async fn write_days(run: &mut Run<'_>) -> Result<i64, JobError> {
     if finals == FinalUpTo::NOTHING {
         return Ok(0);
     }
-    let today = zone.day_start(zone.day_of(finals.window));
+    let day_of = |at: Timestamp| zone.day_start(zone.day_of(at));
+    let today = day_of(finals.window);
     let (written, known) = match WrittenUpTo::load(run.tx).await? {
         Some(written) => (written, true),
         None => (WrittenUpTo { day: Timestamp(i64::MIN), run_no: 0 }, false),
@@ -25,7 +26,7 @@ pub async fn write_days(run: &mut Run<'_>) -> Result<i64, JobError> {
     let all = Runs { after: 0, upto: Some(upto.run_no) };
     let from = match known {
         true => Some(written.day),
-        false => usage::first_submit(run.tx, all, upto.day).await?,
+        false => usage::first_submit(run.tx, all, upto.day).await?.map(day_of),
     };
     let mut rows = 0;
     if let Some(from) = from {
@@ -37,7 +38,7 @@ pub async fn write_days(run: &mut Run<'_>) -> Result<i64, JobError> {
         && upto.run_no > written.run_no
         && let Some(from) = usage::first_submit(run.tx, later, written.day).await?
     {
-        rows += usage::write(run.tx, zone, (from, written.day), later).await?;
+        rows += usage::write(run.tx, zone, (day_of(from), written.day), later).await?;
     }
     upto.save(run.tx).await?;
     Ok(rows as i64)
