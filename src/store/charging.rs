@@ -178,7 +178,8 @@ pub enum Plans {
     EverDrawn,
 }
 
-/// Accounts to be charged, locked in id order unless the transaction only reads; with them the number of their last ledger entry.
+/// Accounts to be charged, locked in id order unless the transaction only reads; with them the number
+/// of their last ledger entry.
 pub async fn load_accounts(
     tx: &mut Tx,
     ids: &[&str],

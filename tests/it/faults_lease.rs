@@ -219,9 +219,11 @@ fn f06_a_second_try_takes_over_the_lease_that_the_first_could_not_give_back() {
             let claim = async |again: bool| {
                 let mut tx = db.write().await?;
                 let claimant = Claimant { owner: &owner, again };
-                let lease = leases::claim(&mut tx, "test-job", claimant, Duration::from_secs(600)).await?;
-                tx.commit().await?;
-                Ok::<_, StoreError>(lease)
+                match leases::claim(&mut tx, "test-job", claimant, Duration::from_secs(600)).await {
+                    Ok(lease) => tx.commit().await.map(|()| lease),
+                    // At once, so that the next claim does not find the row still locked.
+                    Err(error) => tx.rollback().await.and(Err(error)),
+                }
             };
             let first = claim(false).await.expect("it is free");
             assert!(matches!(claim(false).await, Err(StoreError::Held { .. })));

@@ -252,7 +252,8 @@ fn story(messages: &[Message], runs: &[(bool, bool)]) -> (String, Vec<String>) {
         if charge {
             script += "\nusage acme 2026-02\nusage acme 2026-03\n---\n";
             let days = by_hand.days(messages, step);
-            expected.extend(days.iter().filter(|(_, line)| **line != Line::default()).map(|(d, l)| told(*d, l)));
+            expected
+                .extend(days.iter().filter(|(_, line)| **line != Line::default()).map(|(d, l)| told(*d, l)));
         }
     }
     (script, expected)
@@ -260,7 +261,10 @@ fn story(messages: &[Message], runs: &[(bool, bool)]) -> (String, Vec<String>) {
 
 /// The lines about days that a script's `usage` said.
 fn days_said(said: &str) -> Vec<String> {
-    said.lines().filter(|line| line.starts_with("2026-") && line.chars().nth(10) == Some(' ')).map(str::to_owned).collect()
+    said.lines()
+        .filter(|line| line.starts_with("2026-") && line.chars().nth(10) == Some(' '))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn check(mut messages: Vec<Message>, runs: Vec<(bool, bool)>) -> Result<(), TestCaseError> {
@@ -270,7 +274,8 @@ fn check(mut messages: Vec<Message>, runs: Vec<(bool, bool)>) -> Result<(), Test
     let (script, expected) = story(&messages, &runs);
     let databases = [Some(sqlite()), postgres()];
     for database in databases.iter().flatten() {
-        let said = scenario::run(&script, &database.url).map_err(|fault| TestCaseError::fail(format!("{fault}\n{script}")))?;
+        let said = scenario::run(&script, &database.url)
+            .map_err(|fault| TestCaseError::fail(format!("{fault}\n{script}")))?;
         let days = days_said(&said);
         if days != expected {
             let first = days.iter().zip(&expected).find(|(said, counted)| said != counted);
@@ -282,7 +287,8 @@ fn check(mut messages: Vec<Message>, runs: Vec<(bool, bool)>) -> Result<(), Test
 
 #[test]
 fn usage_is_what_one_counts_by_hand_whenever_it_is_asked() {
-    let config = Config { cases: HISTORIES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases: HISTORIES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let runs = prop::collection::vec((any::<bool>(), any::<bool>()), 34);
     let history = (prop::collection::vec(message(), 1..25), runs);
