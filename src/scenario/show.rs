@@ -193,7 +193,7 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
 /// A cause without the number of the run, which is no part of the story.
 fn cause_words(cause: &str) -> String {
     match cause.split_once(':') {
-        Some((what @ ("charge" | "return" | "final"), _)) => what.into(),
+        Some((what @ ("charge" | "return" | "final" | "final-late"), _)) => what.replace('-', ", "),
         _ => cause.to_owned(),
     }
 }
