@@ -1,29 +1,36 @@
 //! What holds for every history (D45): neither money nor units are made or lost, and the books do
-//! not depend on the database, on how the files were cut or repeated, or on when the runs came.
+//! not depend on the database, on how the files were cut or repeated, or on when the runs came. Where
+//! failures are told they do depend on when the runs came, and are those of the naive reckoning.
 //!
 //! The histories are random and always the same; a failing one is shrunk and printed.
 
+use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::support::books::block_on;
 use crate::support::databases::{TestDatabase, postgres, sqlite};
 use crate::support::history::{Books, Handing, History, Step, history, steps};
 use crate::support::naive::reckon;
+use crate::support::receipts::{self, answered};
 
 const HISTORIES: u32 = 12;
+/// Histories with receipts, which are longer.
+const ANSWERED: u32 = 12;
 
 type Checked = Result<(), TestCaseError>;
 
-fn for_each_history(rich: bool, check: impl Fn(History, Vec<bool>) -> Checked) {
-    use proptest::prelude::*;
+fn for_each<S: Strategy>(histories: u32, strategy: S, check: impl Fn(S::Value) -> Checked) {
     let config =
-        Config { cases: HISTORIES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
+        Config { cases: histories, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let runs = prop::collection::vec(any::<bool>(), 3);
-    let outcome = runner.run(&(history(rich), runs), |(history, runs)| check(history, runs));
-    if let Err(fault) = outcome {
+    if let Err(fault) = runner.run(&strategy, check) {
         panic!("{fault}");
     }
+}
+
+fn for_each_history(rich: bool, check: impl Fn(History, Vec<bool>) -> Checked) {
+    let runs = prop::collection::vec(any::<bool>(), 3);
+    for_each(HISTORIES, (history(rich), runs), |(history, runs)| check(history, runs));
 }
 
 /// The books after some steps: their digest, and the state of each account in words.
@@ -124,4 +131,64 @@ fn the_histories_reach_what_they_are_to_show() {
         Ok(())
     });
     assert_eq!(reached.into_inner(), [true; 5]);
+}
+
+#[test]
+fn what_failed_goes_back_as_a_naive_reckoning_says_and_equally_on_both_databases() {
+    for_each(ANSWERED, answered(), |answered| {
+        let steps = receipts::steps(&answered, receipts::Handing::Whole);
+        let (here, there) = (sqlite(), postgres());
+        block_on(async {
+            let books = kept(&here, &steps).await;
+            same_state("the naive reckoning", &books.told, &reckon(&steps))?;
+            match &there {
+                Some(database) => same("PostgreSQL", &kept(database, &steps).await, &books),
+                None => Ok(()),
+            }
+        })
+    });
+}
+
+#[test]
+fn receipts_may_come_in_one_file_or_many_and_any_number_of_times() {
+    for_each(ANSWERED / 2, answered(), |answered| {
+        let databases: Vec<TestDatabase> = (0..3).map(|_| sqlite()).collect();
+        block_on(async {
+            let whole = kept(&databases[0], &receipts::steps(&answered, receipts::Handing::Whole)).await;
+            let others = [receipts::Handing::Split, receipts::Handing::Repeated];
+            for (handing, database) in others.into_iter().zip(&databases[1..]) {
+                let books = kept(database, &receipts::steps(&answered, handing)).await;
+                same(&format!("{handing:?}"), &books, &whole)?;
+            }
+            Ok(())
+        })
+    });
+}
+
+#[test]
+fn the_answered_histories_reach_what_they_are_to_show() {
+    let words = [
+        "returned",
+        "not_charged",
+        "no_money",
+        "late",
+        "exception",
+        "open",
+        "as unbilled",
+        "as balance",
+        "-p1 2 0",
+        "pending",
+        "consumed",
+        "suspended",
+    ];
+    let reached = std::cell::RefCell::new(vec![false; words.len()]);
+    for_each(ANSWERED, answered(), |answered| {
+        let told = reckon(&receipts::steps(&answered, receipts::Handing::Whole)).join("\n");
+        for (reached, word) in reached.borrow_mut().iter_mut().zip(words) {
+            *reached |= told.contains(word);
+        }
+        Ok(())
+    });
+    let missing: Vec<_> = words.iter().zip(reached.into_inner()).filter(|(_, reached)| !reached).collect();
+    assert!(missing.is_empty(), "never reached: {missing:?}");
 }

@@ -1,5 +1,5 @@
-//! Random histories of a few days: accounts, top-ups, orders, messages, runs; and the books that
-//! the library makes of them.
+//! Random histories of a few days: accounts, top-ups, orders, messages, receipts, runs; and the books
+//! that the library makes of them.
 
 use std::sync::Arc;
 
@@ -108,6 +108,17 @@ pub struct Message {
     pub size: Size,
 }
 
+/// What a carrier says of a message, or of a part of it.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub account: usize,
+    pub id: String,
+    pub status: &'static str,
+    pub reported: Timestamp,
+    /// Which part, of how many.
+    pub part: Option<(i64, i64)>,
+}
+
 /// Something that happens to the books.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -115,6 +126,8 @@ pub enum Step {
     Order { account: usize, package: usize, at: Timestamp },
     File { messages: Vec<Message>, at: Timestamp },
     Run { at: Timestamp },
+    Receipts { receipts: Vec<Receipt>, at: Timestamp },
+    Settle { at: Timestamp },
 }
 
 /// One day of a history.
@@ -158,7 +171,7 @@ pub fn history(rich: bool) -> impl Strategy<Value = History> {
 }
 
 /// Midnight at the beginning of a day; the third is the first of March.
-fn midnight(day: usize) -> Timestamp {
+pub fn midnight(day: usize) -> Timestamp {
     let first = Timestamp::parse_rfc3339("2026-02-27T00:00:00+08:00").expect("a time");
     first.plus_micros(day as i64 * Timestamp::DAY)
 }
@@ -183,20 +196,7 @@ pub fn steps(history: &History, runs: &[bool], handing: Handing) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut waiting: Vec<Vec<Message>> = Vec::new();
     for (day, events) in history.iter().enumerate() {
-        let top_up = |(n, (account, amount)): (usize, &(usize, i64))| Step::TopUp {
-            account: *account,
-            amount: *amount,
-            reference: format!("{day}-{n}"),
-            at: midnight(day),
-        };
-        steps.extend(events.top_ups.iter().enumerate().map(top_up));
-        let mut orders = events.orders.clone();
-        orders.sort_by_key(|order| order.2);
-        steps.extend(orders.into_iter().map(|(account, package, minute)| Step::Order {
-            account,
-            package,
-            at: midnight(day).plus_micros(minute * Timestamp::MINUTE),
-        }));
+        steps.extend(payments(day, events));
         waiting.push(messages_of(day, events));
         let night = midnight(day + 1);
         let run = day + 1 == history.len() || runs.get(day).copied().unwrap_or(false);
@@ -208,6 +208,25 @@ pub fn steps(history: &History, runs: &[bool], handing: Handing) -> Vec<Step> {
             steps.push(Step::Run { at: night });
         }
     }
+    steps
+}
+
+/// The top-ups of a day, then its orders.
+pub fn payments(day: usize, events: &Day) -> Vec<Step> {
+    let top_up = |(n, (account, amount)): (usize, &(usize, i64))| Step::TopUp {
+        account: *account,
+        amount: *amount,
+        reference: format!("{day}-{n}"),
+        at: midnight(day),
+    };
+    let mut steps: Vec<Step> = events.top_ups.iter().enumerate().map(top_up).collect();
+    let mut orders = events.orders.clone();
+    orders.sort_by_key(|order| order.2);
+    steps.extend(orders.into_iter().map(|(account, package, minute)| Step::Order {
+        account,
+        package,
+        at: midnight(day).plus_micros(minute * Timestamp::MINUTE),
+    }));
     steps
 }
 
@@ -225,7 +244,7 @@ fn hand_in(days: Vec<Vec<Message>>, handing: Handing) -> Vec<Vec<Message>> {
 }
 
 /// The messages of a day, those that stand twice once more at its end.
-fn messages_of(day: usize, events: &Day) -> Vec<Message> {
+pub fn messages_of(day: usize, events: &Day) -> Vec<Message> {
     let message = |(n, of): (usize, &(usize, usize, i64, Size, bool))| Message {
         id: format!("m-{day}-{n}"),
         account: of.0,
@@ -287,15 +306,17 @@ impl Books {
                 }
                 Step::Order { account, package, at } => self.order(*account, *package, *at).await,
                 Step::File { messages, at } => self.ingest(messages, *at).await,
-                Step::Run { at } => {
-                    let job = jobs::find("aggregate-charges").expect("the job");
-                    let options = Options { as_of: Some(*at), catch_up: true, ..Options::default() };
-                    runner::run(&self.db, &self.config, job, options, &Silent)
-                        .await
-                        .expect("the run is done");
-                }
+                Step::Run { at } => self.run("aggregate-charges", *at).await,
+                Step::Receipts { receipts, at } => self.ingest_receipts(receipts, *at).await,
+                Step::Settle { at } => self.run("settle-receipts", *at).await,
             }
         }
+    }
+
+    async fn run(&self, job: &str, at: Timestamp) {
+        let job = jobs::find(job).expect("the job");
+        let options = Options { as_of: Some(at), catch_up: true, ..Options::default() };
+        runner::run(&self.db, &self.config, job, options, &Silent).await.expect("the run is done");
     }
 
     /// Whether it is refused depends on the money.
@@ -307,20 +328,30 @@ impl Books {
         }
     }
 
-    async fn ingest(&mut self, messages: &[Message], as_of: Timestamp) {
+    async fn ingest(&mut self, messages: &[Message], at: Timestamp) {
+        let lines = messages.iter().map(|message| self.line(message)).collect();
+        self.hand_in(ingest::Kind::Messages, lines, at).await;
+    }
+
+    async fn ingest_receipts(&mut self, receipts: &[Receipt], at: Timestamp) {
+        let lines = receipts.iter().map(|receipt| self.receipt_line(receipt)).collect();
+        self.hand_in(ingest::Kind::Receipts, lines, at).await;
+    }
+
+    async fn hand_in(&mut self, kind: ingest::Kind, lines: String, as_of: Timestamp) {
         self.files += 1;
         let path = self.dir.path().join(format!("{}.ndjson", self.files));
-        // No two files are the same to the last byte, so that messages are recognised by themselves.
-        let lines: String = messages.iter().map(|message| self.line(message)).collect();
+        // No two files are the same to the last byte, so that lines are recognised by themselves.
         std::fs::write(&path, format!("{lines}{}", "\n".repeat(self.files as usize))).expect("it is written");
-        let reading = Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of };
+        let reading = Reading { kind, source: Source::Generic, format: None, as_of };
         for again in [false, true] {
             let input = Input::File(path.clone());
             let done = take(&self.db, &self.config, input, reading, None, &Silent).await;
             match done.expect("the file is read") {
                 Ingested::Taken(batch) => {
                     assert!(!again, "a file was taken twice");
-                    assert_eq!((batch.rejected, batch.conflicts), (0, 0), "{batch:?}");
+                    assert_eq!(batch.rejected, 0, "{batch:?}");
+                    assert!(batch.conflicts == 0 || kind == ingest::Kind::Receipts, "{batch:?}");
                 }
                 Ingested::Already(_) => assert!(again, "a new file was taken for a known one"),
             }
@@ -345,6 +376,19 @@ impl Books {
         format!("{line}\n")
     }
 
+    fn receipt_line(&self, receipt: &Receipt) -> String {
+        let mut line = serde_json::json!({
+            "message_id": receipt.id,
+            "account_id": ACCOUNTS[receipt.account],
+            "status": receipt.status,
+            "report_time": self.config.zone.format(receipt.reported),
+        });
+        if let Some((part, parts)) = receipt.part {
+            (line["part"], line["parts"]) = (part.into(), parts.into());
+        }
+        format!("{line}\n")
+    }
+
     /// The digest; the invariants hold.
     pub async fn digest(&self) -> String {
         let mut tx = self.db.read().await.expect("it can be read");
@@ -356,14 +400,7 @@ impl Books {
     /// The state of each account in words, as [`super::naive`] tells it.
     pub async fn told(&self) -> Vec<String> {
         let mut tx = self.db.read().await.expect("it can be read");
-        let sql = "select 'account ' || account_id || ' ' || status || ' balance ' || cast(balance as text) || \
-                   ' unbilled ' || cast(unbilled as text) from accounts \
-                   union all select 'plan ' || plan_id || ' ' || package || ' ' || cast(remaining as text) from plans \
-                   union all select 'tier ' || account_id || ' ' || cast(month as text) || ' ' || product || ' ' \
-                   || class || ' ' || cast(units as text) from tier_counters where units > 0 \
-                   union all select 'waits ' || m.account_id || ' ' || m.raw_id from suspense s join messages m \
-                   on m.account_id = s.account_id and m.id_hi = s.id_hi and m.id_lo = s.id_lo where s.run_no is null";
-        let rows = tx.rows(sql, Vec::new()).await.expect("the query works");
+        let rows = tx.rows(TOLD.join(" union all "), Vec::new()).await.expect("the query works");
         let mut told: Vec<String> = rows.iter().map(|row| row.text(0).expect("text")).collect();
         told.sort();
         told
@@ -373,3 +410,27 @@ impl Books {
         self.db.close().await;
     }
 }
+
+/// What is told of the books: accounts, plans, tiers, what waits; what became of failures, what went
+/// back where, and the domestic plan units that are pending and used up.
+const TOLD: &[&str] = &[
+    "select 'account ' || account_id || ' ' || status || ' balance ' || cast(balance as text) || ' unbilled ' \
+     || cast(unbilled as text) from accounts",
+    "select 'plan ' || plan_id || ' ' || package || ' ' || cast(remaining as text) from plans",
+    "select 'tier ' || account_id || ' ' || cast(month as text) || ' ' || product || ' ' || class || ' ' \
+     || cast(units as text) from tier_counters where units > 0",
+    "select 'waits ' || m.account_id || ' ' || m.raw_id from suspense s join messages m \
+     on m.account_id = s.account_id and m.id_hi = s.id_hi and m.id_lo = s.id_lo where s.run_no is null",
+    "select 'failure ' || f.account_id || ' ' || r.raw_id || ' ' || cast(f.part as text) || ' ' \
+     || coalesce(f.answer, 'open') from failures f join receipts r on r.id_hi = f.id_hi and r.id_lo = f.id_lo \
+     and r.account_id = f.account_id and r.part = f.part and r.slot = 'final'",
+    "select 'back ' || r.account_id || ' ' || m.raw_id || ' ' || cast(r.part as text) || ' ' \
+     || coalesce(p.plan_id, 'as ' || r.money_to) || ' ' || cast(sum(r.units) as text) || ' ' \
+     || cast(sum(r.amount) as text) \
+     from returns r join messages m on m.account_id = r.account_id and m.id_hi = r.id_hi and m.id_lo = r.id_lo \
+     left join plans p on p.account_id = r.account_id and p.plan_no = r.to_plan \
+     group by r.account_id, m.raw_id, r.part, coalesce(p.plan_id, 'as ' || r.money_to)",
+    "select case when ledger = 'Quota:Pending' then 'pending ' else 'consumed ' end || account_id || ' ' \
+     || cast(sum(amount) as text) from postings where ledger in ('Quota:Pending', 'Equity:Quota:Consumed') \
+     and commodity = 'SMSD' group by account_id, ledger having sum(amount) <> 0",
+];

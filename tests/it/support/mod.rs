@@ -12,6 +12,7 @@ pub mod locks;
 pub mod naive;
 pub mod program;
 pub mod proxy;
+pub mod receipts;
 pub mod server;
 pub mod shape;
 pub mod tls_server;

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{ACCOUNTS, CLASSES, Message, PACKAGES, Size, Step};
+use super::history::{ACCOUNTS, CLASSES, Message, PACKAGES, Receipt, Size, Step};
 
-const DAY: i128 = 86_400_000_000;
+const HOUR: i128 = 3_600_000_000;
+const DAY: i128 = 24 * HOUR;
+const WINDOW: i128 = 300_000_000;
 /// 2026-03-01T00:00:00+08:00.
 const MARCH: i128 = 1_772_294_400_000_000;
 
@@ -15,6 +17,8 @@ struct Plan {
     remaining: i128,
     from: i128,
     until: i128,
+    /// The run that drew it last.
+    drawn: Option<i128>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,62 +31,265 @@ struct Account {
     tiers: BTreeMap<(i128, &'static str, &'static str), i128>,
 }
 
+/// A unit that was charged: the number of the plan that paid, and what pay-as-you-go would ask.
+#[derive(Clone, Debug)]
+struct Unit {
+    plan: Option<usize>,
+    price: Option<i128>,
+    given_back: bool,
+}
+
+/// A message that came in.
+#[derive(Clone, Debug)]
+struct Sent {
+    message: Message,
+    /// The units that were charged, by part; none yet, or none at all where it failed before.
+    charged: BTreeMap<i64, Unit>,
+    waits: bool,
+    is_final: bool,
+}
+
+/// A failure that decides over a message, or a part of it.
+#[derive(Clone, Debug)]
+struct Failure {
+    receipt: Receipt,
+    received: i128,
+    answer: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Books {
+    accounts: Vec<Account>,
+    /// In order of arrival.
+    sent: Vec<Sent>,
+    failures: Vec<Failure>,
+    /// Messages with a final receipt, and its part; 0 for the whole.
+    decided: BTreeSet<(usize, String, i64)>,
+    /// Units and money that went back, by account, message, part and whither.
+    back: BTreeMap<(usize, String, i64, String), (i128, i128)>,
+    run: i128,
+}
+
 /// The books by the naive reckoning, in the words of `Books::told`.
 pub fn reckon(steps: &[Step]) -> Vec<String> {
-    let mut accounts = vec![Account::default(); ACCOUNTS.len() - 1];
-    let mut known = BTreeSet::new();
-    let mut waiting: Vec<Message> = Vec::new();
+    let mut books = Books { accounts: vec![Account::default(); ACCOUNTS.len() - 1], ..Books::default() };
     for step in steps {
         match step {
             Step::TopUp { account, amount, .. } => {
-                let account = &mut accounts[*account];
+                let account = &mut books.accounts[*account];
                 account.balance += i128::from(*amount) * 1_000_000;
                 account.settle_status();
             }
-            Step::Order { account, package, at } => accounts[*account].buy(*package, at.0.into()),
-            Step::File { messages, .. } => {
-                for message in messages {
-                    if known.insert((message.account, message.id.clone())) {
-                        waiting.push(message.clone());
-                    }
-                }
+            Step::Order { account, package, at } => books.accounts[*account].buy(*package, at.0.into()),
+            Step::File { messages, .. } => messages.iter().for_each(|message| books.take(message)),
+            Step::Receipts { receipts, at } => {
+                receipts.iter().for_each(|receipt| books.take_receipt(receipt, at.0.into()));
             }
-            Step::Run { .. } => waiting = run(&mut accounts, waiting),
+            Step::Run { .. } => books.charge(),
+            Step::Settle { at } => books.settle(at.0.into()),
         }
     }
-    told(&accounts, &waiting)
+    books.told()
 }
 
-/// Charges what can be charged and gives back what waits on.
-fn run(accounts: &mut [Account], waiting: Vec<Message>) -> Vec<Message> {
-    // By window, and inside a window as they came.
-    let mut sorted = waiting.clone();
-    sorted.sort_by_key(|message| message.at.0.div_euclid(300_000_000));
-    let locked: Vec<bool> = accounts.iter().map(|account| account.suspended).collect();
-    let mut charged = BTreeSet::new();
-    for message in &sorted {
-        let Some(account) = accounts.get_mut(message.account) else { continue };
-        let (channel, _, template_type) = CLASSES[message.class];
+impl Books {
+    fn take(&mut self, message: &Message) {
+        let is_same =
+            |sent: &Sent| (sent.message.account, &sent.message.id) == (message.account, &message.id);
+        if !self.sent.iter().any(is_same) {
+            let message = message.clone();
+            self.sent.push(Sent { message, charged: BTreeMap::new(), waits: true, is_final: false });
+        }
+    }
+
+    /// The first final receipt of a message decides; of a message in parts, the first of each part. A
+    /// source that told of parts can't tell of the whole, nor the other way round.
+    fn take_receipt(&mut self, receipt: &Receipt, received: i128) {
+        if !["delivered", "failed", "expired", "rejected"].contains(&receipt.status) {
+            return;
+        }
+        let part = receipt.part.map_or(0, |(part, _)| part);
+        let known = |other: &&(usize, String, i64)| (other.0, &other.1) == (receipt.account, &receipt.id);
+        let other_way = self.decided.iter().find(known).is_some_and(|other| (other.2 == 0) != (part == 0));
+        if !other_way
+            && self.decided.insert((receipt.account, receipt.id.clone(), part))
+            && receipt.status != "delivered"
+        {
+            self.failures.push(Failure { receipt: receipt.clone(), received, answer: None });
+        }
+    }
+
+    /// Charges what can be charged; the rest waits on.
+    fn charge(&mut self) {
+        self.run += 1;
+        let locked: Vec<bool> = self.accounts.iter().map(|account| account.suspended).collect();
+        let mut waiting: Vec<usize> = (0..self.sent.len()).filter(|&n| self.sent[n].waits).collect();
+        // By window, and inside a window as they came.
+        waiting.sort_by_key(|&n| self.sent[n].message.at.0.div_euclid(WINDOW as i64));
+        for n in waiting {
+            let message = self.sent[n].message.clone();
+            let failed: Vec<usize> = self.known_failures(&message);
+            let whole = failed.iter().any(|&f| self.failures[f].receipt.part.is_none());
+            let parts: BTreeSet<i64> =
+                failed.iter().filter_map(|&f| self.failures[f].receipt.part.map(|part| part.0)).collect();
+            let free = whole || units(&message).is_some_and(|units| units == parts.len() as i128);
+            if free || self.charge_message(n, &parts, &locked) {
+                self.sent[n].waits = false;
+                failed.into_iter().for_each(|f| self.failures[f].answer = Some("not_charged"));
+            }
+        }
+        self.accounts.iter_mut().for_each(Account::settle_status);
+    }
+
+    /// Failures that say in time that a message, or parts of it, need not be charged.
+    fn known_failures(&self, message: &Message) -> Vec<usize> {
+        let counts = |failure: &Failure| {
+            let receipt = &failure.receipt;
+            failure.answer.is_none()
+                && (receipt.account, &receipt.id) == (message.account, &message.id)
+                && product(message.class) == "sms-domestic"
+                && i128::from(receipt.reported.0 - message.at.0) <= 72 * HOUR
+                && failure.received - i128::from(message.at.0) <= 96 * HOUR
+                && receipt.part.is_none_or(|(_, of)| Some(i128::from(of)) == units(message))
+        };
+        (0..self.failures.len()).filter(|&f| counts(&self.failures[f])).collect()
+    }
+
+    /// Charges a message but for some parts. False where nobody pays for all of it.
+    fn charge_message(&mut self, n: usize, left_out: &BTreeSet<i64>, locked: &[bool]) -> bool {
+        let Sent { message, charged, .. } = &mut self.sent[n];
+        let Some(account) = self.accounts.get_mut(message.account) else { return false };
+        let (channel, country, template_type) = CLASSES[message.class];
         let may_send = match ACCOUNTS[message.account] {
-            "ann" => template_type != "promotional" && channel != "email",
+            "ann" => (template_type != "promotional" || country != "CN") && channel != "email",
             "bob" => channel != "email",
             _ => true,
         };
-        let Some(units) = units(message).filter(|_| may_send) else { continue };
+        let Some(units) = units(message).filter(|_| may_send) else { return false };
         let mut tried = account.clone();
-        if (0..units).all(|_| tried.charge_unit(message, !locked[message.account])) {
-            *account = tried;
-            charged.insert((message.account, message.id.clone()));
+        let parts = (1..=units as i64).filter(|part| !left_out.contains(part));
+        let plans_pay = !locked[message.account];
+        let paid = parts.map(|part| Some((part, tried.charge_unit(message, plans_pay, self.run)?)));
+        let Some(paid) = paid.collect::<Option<BTreeMap<_, _>>>() else { return false };
+        (*account, *charged) = (tried, paid);
+        true
+    }
+
+    /// Gives back what failed, in order of arrival, and makes final what is old enough.
+    fn settle(&mut self, now: i128) {
+        for f in 0..self.failures.len() {
+            if self.failures[f].answer.is_none() {
+                self.failures[f].answer = self.answer(f, now);
+            }
+        }
+        self.accounts.iter_mut().for_each(Account::settle_status);
+        for sent in self.sent.iter_mut().filter(|sent| !sent.waits) {
+            let window = i128::from(sent.message.at.0).div_euclid(WINDOW) * WINDOW;
+            sent.is_final |= window + WINDOW + 96 * HOUR <= now;
         }
     }
-    accounts.iter_mut().for_each(Account::settle_status);
-    let waits = |message: &Message| !charged.contains(&(message.account, message.id.clone()));
-    waiting.into_iter().filter(waits).collect()
+
+    fn answer(&mut self, f: usize, now: i128) -> Option<&'static str> {
+        let Failure { receipt, received, .. } = self.failures[f].clone();
+        let same = |sent: &Sent| (sent.message.account, &sent.message.id) == (receipt.account, &receipt.id);
+        let Some(n) = self.sent.iter().position(same) else {
+            return (now > received + 96 * HOUR).then_some("exception");
+        };
+        let message = self.sent[n].message.clone();
+        if product(message.class) != "sms-domestic" {
+            return Some("no_money");
+        }
+        match receipt.part {
+            _ if self.sent[n].waits => None,
+            _ if i128::from(receipt.reported.0 - message.at.0) > 72 * HOUR => Some("late"),
+            _ if received - i128::from(message.at.0) > 96 * HOUR => Some("exception"),
+            Some((_, of)) if Some(i128::from(of)) != units(&message) => Some("exception"),
+            part => Some(self.give_back(n, part.map_or(0, |part| part.0), received)),
+        }
+    }
+
+    /// Unit by unit to the plan in use and those before it; what is left becomes money.
+    fn give_back(&mut self, n: usize, part: i64, received: i128) -> &'static str {
+        let Sent { message, charged, .. } = &mut self.sent[n];
+        let id = ACCOUNTS[message.account];
+        let account = &mut self.accounts[message.account];
+        let before = account.clone();
+        let mut back = BTreeMap::new();
+        for unit in charged.iter_mut().filter(|(number, _)| part == 0 || **number == part).map(|(_, u)| u) {
+            let amount = unit.price.unwrap_or(0);
+            let (to, amount) = match account.taker(received) {
+                Some(plan) => {
+                    account.plans[plan].remaining += 1;
+                    (format!("{id}-p{}", plan + 1), 0)
+                }
+                None if unit.price.is_none() => {
+                    *account = before;
+                    return "exception";
+                }
+                None if unit.plan.is_none() => {
+                    account.unbilled -= amount;
+                    ("as unbilled".to_owned(), amount)
+                }
+                None => {
+                    account.balance += amount;
+                    ("as balance".to_owned(), amount)
+                }
+            };
+            let sum: &mut (i128, i128) =
+                back.entry((message.account, message.id.clone(), part, to)).or_default();
+            (sum.0, sum.1) = (sum.0 + 1, sum.1 + amount);
+        }
+        for unit in charged.iter_mut().filter(|(number, _)| part == 0 || **number == part) {
+            unit.1.given_back = true;
+        }
+        self.back.append(&mut back);
+        "returned"
+    }
+
+    fn told(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for (number, (id, account)) in ACCOUNTS.iter().zip(&self.accounts).enumerate() {
+            let status = if account.suspended { "suspended" } else { "active" };
+            let (balance, unbilled) = (account.balance, account.unbilled);
+            told.push(format!("account {id} {status} balance {balance} unbilled {unbilled}"));
+            for (n, plan) in (1..).zip(&account.plans) {
+                told.push(format!("plan {id}-p{n} {} {}", PACKAGES[plan.package], plan.remaining));
+            }
+            for ((month, product, class), units) in account.tiers.iter().filter(|(_, units)| **units > 0) {
+                told.push(format!("tier {id} {month} {product} {class} {units}"));
+            }
+            let domestic = |sent: &&Sent| {
+                sent.message.account == number && product(sent.message.class) == "sms-domestic"
+            };
+            for (word, is_final) in [("pending", false), ("consumed", true)] {
+                let sent = self.sent.iter().filter(domestic).filter(|sent| sent.is_final == is_final);
+                let units = sent.flat_map(|sent| sent.charged.values());
+                let count = units.filter(|unit| unit.plan.is_some() && !unit.given_back).count();
+                told.extend((count > 0).then(|| format!("{word} {id} {count}")));
+            }
+        }
+        let waiting = self.sent.iter().filter(|sent| sent.waits).map(|sent| &sent.message);
+        told.extend(waiting.map(|message| format!("waits {} {}", ACCOUNTS[message.account], message.id)));
+        told.extend(self.failures.iter().map(|Failure { receipt, answer, .. }| {
+            let part = receipt.part.map_or(0, |part| part.0);
+            format!(
+                "failure {} {} {part} {}",
+                ACCOUNTS[receipt.account],
+                receipt.id,
+                answer.unwrap_or("open")
+            )
+        }));
+        told.extend(self.back.iter().map(|((account, id, part, to), (units, amount))| {
+            format!("back {} {id} {part} {to} {units} {amount}", ACCOUNTS[*account])
+        }));
+        told.sort();
+        told
+    }
 }
 
 /// 70 characters are one message, more are cut into pieces of 67; over 500 nothing is sent. An
 /// e-mail is an e-mail.
-fn units(message: &Message) -> Option<i128> {
+pub fn units(message: &Message) -> Option<i128> {
     match message.size {
         _ if CLASSES[message.class].0 == "email" => Some(1),
         Size::Units(units) => Some(units.into()),
@@ -100,25 +307,19 @@ fn product(class: usize) -> &'static str {
     }
 }
 
+/// Price, size, product and days of the packages.
+const SOLD: [(i128, i128, &str, i128); 3] = [
+    (1_000_000, 25, "sms-domestic", 1),
+    (2_500_000, 60, "sms-domestic", 3),
+    (3_000_000, 10, "sms-international", 180),
+];
+
 impl Account {
     /// One unit of a message: from the plan that ends first, else at the price of its place in the
-    /// month. False where nobody pays.
-    fn charge_unit(&mut self, message: &Message, plans_pay: bool) -> bool {
+    /// month. None where nobody pays.
+    fn charge_unit(&mut self, message: &Message, plans_pay: bool, run: i128) -> Option<Unit> {
         let at = i128::from(message.at.0);
         let product = product(message.class);
-        let covers = |plan: &&mut Plan| {
-            plan.remaining > 0
-                && plan.from <= at
-                && at < plan.until
-                && product
-                    == if PACKAGES[plan.package] == "abroad" { "sms-international" } else { "sms-domestic" }
-        };
-        if let Some(plan) = self.plans.iter_mut().filter(covers).min_by_key(|plan| (plan.until, plan.from))
-            && plans_pay
-        {
-            plan.remaining -= 1;
-            return true;
-        }
         let (_, country, template_type) = CLASSES[message.class];
         let month = if at < MARCH { 202_602 } else { 202_603 };
         let class = match product {
@@ -128,29 +329,53 @@ impl Account {
         };
         let position = self.tiers.entry((month, product, class)).or_default();
         let price = match (product, class, *position) {
-            ("sms-domestic", "verification" | "notification", 0..50) => 45_000,
-            ("sms-domestic", "verification" | "notification", 50..200) => 40_000,
-            ("sms-domestic", "verification" | "notification", _) => 36_000,
-            ("sms-domestic", "promotional", 0..40) => 55_000,
-            ("sms-domestic", "promotional", _) => 50_000,
-            ("sms-international", "HK", _) if at < MARCH => 400_000,
-            ("sms-international", "HK", _) => 500_000,
-            ("direct-mail", ..) => 2_000,
-            _ => return false,
+            ("sms-domestic", "verification" | "notification", 0..50) => Some(45_000),
+            ("sms-domestic", "verification" | "notification", 50..200) => Some(40_000),
+            ("sms-domestic", "verification" | "notification", _) => Some(36_000),
+            ("sms-domestic", "promotional", 0..40) => Some(55_000),
+            ("sms-domestic", "promotional", _) => Some(50_000),
+            ("sms-international", "HK", _) if at < MARCH => Some(400_000),
+            ("sms-international", "HK", _) => Some(500_000),
+            ("direct-mail", ..) => Some(2_000),
+            _ => None,
         };
-        *position += 1;
-        self.unbilled += price;
-        true
+        let covers = |plan: &Plan| {
+            plan.remaining > 0 && plan.from <= at && at < plan.until && product == SOLD[plan.package].2
+        };
+        let plans = self.plans.iter_mut().enumerate().filter(|(_, plan)| plans_pay && covers(plan));
+        let first = plans.min_by_key(|(n, plan)| (plan.until, plan.from, *n));
+        if let Some((plan, paying)) = first {
+            paying.remaining -= 1;
+            paying.drawn = Some(run);
+            return Some(Unit { plan: Some(plan), price, given_back: false });
+        }
+        *position += i128::from(price.is_some());
+        self.unbilled += price?;
+        Some(Unit { plan: None, price, given_back: false })
+    }
+
+    /// The plan that takes a domestic unit back: the one drawn last, of those drawn together the one
+    /// that pays last, if it has room and had not ended when the receipt came.
+    fn taker(&self, received: i128) -> Option<usize> {
+        let takes = |plan: &Plan| {
+            let (_, size, product, _) = SOLD[plan.package];
+            plan.drawn.is_some()
+                && product == "sms-domestic"
+                && plan.remaining < size
+                && received < plan.until
+        };
+        let plans = self.plans.iter().enumerate().filter(|(_, plan)| takes(plan));
+        plans.max_by_key(|(n, plan)| (plan.drawn, plan.until, plan.from, *n)).map(|(n, _)| n)
     }
 
     fn buy(&mut self, package: usize, at: i128) {
-        let (price, size, days) = [(1_000_000, 25, 1), (2_500_000, 60, 3), (3_000_000, 10, 180)][package];
+        let (price, size, _, days) = SOLD[package];
         let available = self.balance - self.unbilled;
         if self.suspended || available <= 0 || available < price {
             return;
         }
         self.balance -= price;
-        self.plans.push(Plan { package, remaining: size, from: at, until: at + days * DAY });
+        self.plans.push(Plan { package, remaining: size, from: at, until: at + days * DAY, drawn: None });
     }
 
     /// Overdue below zero; cleared only above it.
@@ -158,21 +383,4 @@ impl Account {
         let available = self.balance - self.unbilled;
         self.suspended = available < 0 || (self.suspended && available == 0);
     }
-}
-
-fn told(accounts: &[Account], waiting: &[Message]) -> Vec<String> {
-    let mut told = Vec::new();
-    for (id, account) in ACCOUNTS.iter().zip(accounts) {
-        let status = if account.suspended { "suspended" } else { "active" };
-        told.push(format!("account {id} {status} balance {} unbilled {}", account.balance, account.unbilled));
-        for (n, plan) in (1..).zip(&account.plans) {
-            told.push(format!("plan {id}-p{n} {} {}", PACKAGES[plan.package], plan.remaining));
-        }
-        for ((month, product, class), units) in account.tiers.iter().filter(|(_, units)| **units > 0) {
-            told.push(format!("tier {id} {month} {product} {class} {units}"));
-        }
-    }
-    told.extend(waiting.iter().map(|message| format!("waits {} {}", ACCOUNTS[message.account], message.id)));
-    told.sort();
-    told
 }
