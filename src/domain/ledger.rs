@@ -110,6 +110,11 @@ pub enum Cause {
         at: Timestamp,
         run_no: i64,
     },
+    /// What was charged late, in windows that were final before.
+    FinalLate {
+        at: Timestamp,
+        run_no: i64,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -120,6 +125,7 @@ impl fmt::Display for Cause {
             Cause::Charge { window, run_no } => write!(f, "charge:{}:{run_no}", window.0 / 1_000_000),
             Cause::Return { received_at, run_no } => write!(f, "return:{}:{run_no}", received_at.0),
             Cause::Final { at, run_no } => write!(f, "final:{}:{run_no}", at.0),
+            Cause::FinalLate { at, run_no } => write!(f, "final-late:{}:{run_no}", at.0),
         }
     }
 }

@@ -373,10 +373,10 @@ pub struct Lapsed<'a> {
 pub fn finalise(
     currency: &std::sync::Arc<str>,
     lapsed: &[Lapsed<'_>],
+    cause: Cause,
     at: Timestamp,
-    run_no: i64,
 ) -> Result<Entry, LedgerFault> {
-    let mut entry = Entry::new(Cause::Final { at, run_no }, at);
+    let mut entry = Entry::new(cause, at);
     for item in lapsed {
         entry.post_final(item.product, currency, item.earned, item.units, item.net)?;
     }

@@ -236,7 +236,7 @@ fn what_did_not_fail_is_earned_in_the_end_to_the_last_micro_unit() {
         units,
         net: Micros(net),
     });
-    let entry = finalise(&cny, &lapsed, NINE, 9).unwrap();
+    let entry = finalise(&cny, &lapsed, Cause::Final { at: NINE, run_no: 9 }, NINE).unwrap();
     assert_eq!(
         postings(&entry),
         [

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::ledger::Earned;
+use crate::domain::ledger::{Cause, Earned};
 use crate::domain::period::{Timestamp, WINDOW, Zone, window_start};
 use crate::domain::product::{ChargeOn, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{Lapsed, finalise as final_entry};
@@ -76,13 +76,18 @@ async fn earn(
         by_account.entry(account_id.into()).or_default().push(Lapsed { product, earned, units, net });
     }
     // The moment at which the last of them became final; late ones with the run that found them.
-    let at = match late_after {
-        None => stretch.1.plus_micros(UNTIL_FINAL - WINDOW),
-        Some(_) => run.as_of,
-    };
     let run_no = run.run_no;
+    let (at, cause) = match late_after {
+        None => {
+            let at = stretch.1.plus_micros(UNTIL_FINAL - WINDOW);
+            (at, Cause::Final { at, run_no })
+        }
+        Some(_) => (run.as_of, Cause::FinalLate { at: run.as_of, run_no }),
+    };
     let number = by_account.len() as i64;
-    settling::post(run.tx, by_account, |currency, lapsed| final_entry(currency, lapsed, at, run_no)).await?;
+    let entry =
+        |currency: &Arc<str>, lapsed: &Vec<Lapsed<'_>>| final_entry(currency, lapsed, cause.clone(), at);
+    settling::post(run.tx, by_account, entry).await?;
     Ok(number)
 }
 
