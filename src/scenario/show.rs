@@ -194,6 +194,7 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
 fn cause_words(cause: &str) -> String {
     match cause.split_once(':') {
         Some((what @ ("charge" | "return" | "final"), _)) => what.into(),
+        Some(("final-late", _)) => "final".into(),
         _ => cause.to_owned(),
     }
 }
