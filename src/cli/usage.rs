@@ -95,7 +95,7 @@ fn counts_json(counts: &Counts) -> Value {
         "pending": pending,
         "free": free,
         "billed": billed,
-        "failed_free": counts.failed_free(),
+        "given_back": counts.given_back(),
         "failed_billed": counts.failed_billed(),
         "suspense": counts.suspense,
         "uncharged": counts.uncharged,

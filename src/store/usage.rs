@@ -52,14 +52,15 @@ impl Counts {
         self.submitted - self.delivered - self.failed - self.unknown
     }
 
-    /// Failed units that cost nothing: given back, or never charged (R86, R123).
-    pub fn failed_free(&self) -> i64 {
+    /// Units that failed and cost nothing: given back, or never charged (R86, R123).
+    pub fn given_back(&self) -> i64 {
         self.submitted - self.billed - self.suspense - self.uncharged
     }
 
     /// Failed units that are billed all the same: charged on submission (R87), or failed too late (D14).
     pub fn failed_billed(&self) -> i64 {
-        self.failed - self.failed_free()
+        // An operator may have given back what was delivered by the first receipt (D15).
+        (self.failed - self.given_back()).max(0)
     }
 
     pub fn add(&mut self, more: &Counts) {

@@ -8,14 +8,19 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use quittance::scenario;
+use serde_json::{Value, json};
 
-use crate::support::databases::{postgres, sqlite};
+use crate::support::books::assert_sound;
+use crate::support::databases::{on_both, postgres, sqlite};
+use crate::support::lines::{file, line};
+use crate::support::program::Program;
+use crate::support::shape::{assert_each, assert_shape};
 
-const HISTORIES: u32 = 10;
+const HISTORIES: u32 = 6;
 const HOUR: i64 = 3600;
 /// Half a day: how often something is handed in.
 const STEP: i64 = 12 * HOUR;
-const STEPS: i64 = 36;
+const STEPS: i64 = 28;
 
 /// Country, template type, whether failures cost nothing, whether there is a price.
 const CLASSES: [(&str, &str, bool, bool); 4] = [
@@ -169,15 +174,12 @@ impl ByHand {
         for message in messages.iter().filter(|message| message.came <= step) {
             let day = days.entry(message.day()).or_default();
             day[0] += i64::from(matches!(message.kind, Kind::Sent | Kind::Throttled));
-            match message.kind {
-                Kind::Sent => {}
-                Kind::Inbound => day[6] += message.units,
-                Kind::Throttled | Kind::Blacklisted => continue,
-            }
-            if message.kind == Kind::Inbound {
+            day[6] += if message.kind == Kind::Inbound { message.units } else { 0 };
+            if message.kind != Kind::Sent {
                 continue;
             }
-            let waits = !CLASSES[message.class].3 && self.billed_run(message, step);
+            // Asked after a charging run, so what has no price is in suspense.
+            let waits = !CLASSES[message.class].3;
             let (delivered, failed, _) = if waits { (0, 0, 0) } else { message.fate(step) };
             let rest = message.units - delivered - failed;
             let over = !waits && step * STEP - message.submit > 96 * HOUR;
@@ -188,11 +190,6 @@ impl ByHand {
             day[7] += billed;
         }
         days
-    }
-
-    /// Whether a charging run has met a message. It is asked only after one.
-    fn billed_run(&self, message: &Message, step: i64) -> bool {
-        message.came <= step
     }
 }
 
@@ -238,7 +235,7 @@ fn story(messages: &[Message], runs: &[(bool, bool)]) -> (String, Vec<String>) {
                 let _ = writeln!(script, "receipt {id} {status} of=acme at={at} {part}");
             }
         }
-        let (charge, settle) = runs.get(step as usize).copied().unwrap_or((true, true));
+        let (charge, settle) = runs.get(step as usize - 1).copied().unwrap_or((true, true));
         script += "ingest\n";
         if charge {
             script += "run aggregate-charges\n";
@@ -290,9 +287,94 @@ fn usage_is_what_one_counts_by_hand_whenever_it_is_asked() {
     let config =
         Config { cases: HISTORIES, max_shrink_iters: 60, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let runs = prop::collection::vec((any::<bool>(), any::<bool>()), 34);
+    let runs =
+        prop::collection::vec((prop::bool::weighted(0.4), prop::bool::weighted(0.4)), STEPS as usize - 1);
     let history = (prop::collection::vec(message(), 1..25), runs);
     if let Err(fault) = runner.run(&history, |(messages, runs)| check(messages, runs)) {
         panic!("{fault}");
     }
+}
+
+const COUNTS: &str = "attempts:count submitted:count delivered:count failed:count unknown:count pending:count \
+    free:count billed:count given_back:count failed_billed:count suspense:count uncharged:count";
+
+#[test]
+fn usage_gives_the_keys_of_the_contract() {
+    on_both(|database| {
+        let mut program = Program::on(database);
+        program.run(&["migrate"]).exits(0);
+        program.json(&["account", "add", "acme", "--name", "Acme"]);
+        program.at("2026-03-01T10:00:00+08:00");
+        let sent = line("m-1", "acme", "verification", "2", "2026-03-01T09:00:00+08:00");
+        let name = program.file("messages.csv", file(&[sent]));
+        program.json(&["ingest", "messages", &name]);
+        let usage = program.json(&["usage", "acme", "--month", "2026-03"]);
+        assert_shape(&usage, "account_id:text month:text days:list classes:list total:object");
+        assert_shape(&usage["total"], COUNTS);
+        assert_each(&usage["days"], &format!("date:text {COUNTS}"));
+        assert_each(&usage["classes"], &format!("product:text template_type:text country:text {COUNTS}"));
+        assert_eq!(
+            (&usage["days"][0]["date"], &usage["total"]["pending"]),
+            (&json!("2026-03-01"), &json!(2))
+        );
+        let words = program.run(&["usage", "acme", "--month", "2026-03"]).exits(0).stdout;
+        assert!(words.contains("2 submitted = 0 billed + 2 not charged yet"), "{words}");
+        let before = program.json(&["usage", "acme", "--month", "2026-02"]);
+        assert_eq!((&before["days"], &before["total"]["attempts"]), (&json!([]), &json!(0)));
+        program.run(&["usage", "nobody", "--month", "2026-03", "--json"]).refuses("unknown_account");
+        program.run(&["usage", "acme", "--month", "2026-3"]).exits(2).says(&["YYYY-MM"]);
+    });
+}
+
+/// Where clocks are changed a day has 23 or 25 hours; its messages are its own all the same, when they
+/// are counted live and when they are kept.
+#[test]
+fn f40_days_of_23_and_25_hours_hold_their_own_messages() {
+    on_both(|database| {
+        let mut program = Program::on(database);
+        program.configure("zone = \"Europe/Berlin\"\n");
+        let run = |program: &Program, args: &[&str]| program.run(args).exits(0);
+        run(&program, &["migrate"]);
+        run(&program, &["account", "add", "acme", "--name", "Acme"]);
+        // Midnight in Berlin: 23:00 UTC in winter, 22:00 in summer.
+        let times = [
+            ("2026-03-28T22:59:59Z", "2026-03-28"),
+            ("2026-03-28T23:00:00Z", "2026-03-29"),
+            ("2026-03-29T21:59:59Z", "2026-03-29"),
+            ("2026-03-29T22:00:00Z", "2026-03-30"),
+            ("2026-10-24T21:59:59Z", "2026-10-24"),
+            ("2026-10-24T22:00:00Z", "2026-10-25"),
+            ("2026-10-25T22:59:59Z", "2026-10-25"),
+            ("2026-10-25T23:00:00Z", "2026-10-26"),
+        ];
+        program.at("2026-10-26T12:00:00Z");
+        let sent: Vec<String> = times
+            .iter()
+            .map(|(time, _)| line(&format!("m-{time}"), "acme", "verification", "1", time))
+            .collect();
+        let name = program.file("messages.csv", file(&sent));
+        run(&program, &["ingest", "messages", &name]);
+        let mut expected: BTreeMap<&str, i64> = BTreeMap::new();
+        times.iter().for_each(|(_, day)| *expected.entry(day).or_default() += 1);
+        let days = |program: &Program| -> Vec<(String, i64)> {
+            let of = |month: &str| -> Vec<Value> {
+                let usage = run(program, &["usage", "acme", "--month", month, "--json"]).json();
+                usage["days"].as_array().expect("a list").clone()
+            };
+            let days = [of("2026-03"), of("2026-10")].concat();
+            let day = |day: &Value| {
+                (day["date"].as_str().expect("a date").into(), day["submitted"].as_i64().expect("a count"))
+            };
+            days.iter().map(day).collect()
+        };
+        let wanted: Vec<_> = expected.iter().map(|(day, count)| ((*day).to_owned(), *count)).collect();
+        assert_eq!(days(&program), wanted, "counted live");
+        run(&program, &["--run-job", "aggregate-charges", "--catch-up"]);
+        run(&program, &["--run-job", "settle-receipts", "--catch-up"]);
+        assert_eq!(days(&program), wanted, "counted live, and in part kept");
+        program.at("2026-11-20T12:00:00Z");
+        run(&program, &["--run-job", "settle-receipts", "--catch-up"]);
+        assert_eq!(days(&program), wanted, "kept");
+        assert_sound(&database.url);
+    });
 }
