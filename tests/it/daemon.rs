@@ -65,12 +65,17 @@ fn a_daemon_charges_what_comes_in_and_tells_what_it_did() {
     });
 }
 
+/// Two that contradict each other.
+const RECEIPTS: &str = "account_id,message_id,status\nacme,m-1,delivered\nacme,m-1,failed\n";
+
 #[test]
 fn metrics_are_what_prometheus_reads() {
     let database = sqlite();
     let desk = Desk::open(&database);
     let stranger = line("m-2", "stranger", "verification", "1", "2026-03-01T09:00:00+08:00");
     desk.take("messages.csv", file(&[plain("m-1"), stranger]));
+    let receipts = desk.program.file("r.csv", RECEIPTS);
+    desk.program.run(&["ingest", "receipts", &receipts]).exits(3);
     let program = service(&desk.url);
     let daemon = Daemon::start(&program, "daemon");
     wait_until("the messages are charged", || count(&desk.url, UNCHARGED) == 0);
@@ -92,6 +97,7 @@ fn metrics_are_what_prometheus_reads() {
         "quittance_job_last_success_timestamp_seconds{job=\"aggregate-charges\"}",
         "quittance_job_slots_behind{job=\"aggregate-charges\"}",
         "quittance_suspense_messages{reason=\"unknown_account\"} 1",
+        "quittance_exceptions{kind=\"conflict\"} 1",
         "quittance_accounts{status=\"active\"} 1",
         "quittance_backlog_messages 0",
         "quittance_backlog_batches 0",

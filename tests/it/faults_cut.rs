@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
-use quittance::desk::{accounts, orders};
+use quittance::desk::exceptions::approve;
+use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
@@ -21,7 +22,7 @@ use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
 use quittance::store::batches::Ingested;
-use quittance::store::{self, Db, Dialect, digest, invariants};
+use quittance::store::{self, Db, Dialect, digest, exceptions, invariants};
 
 use crate::support::books::block_on;
 use crate::support::databases::{TestDatabase, on_both, sqlite};
@@ -110,7 +111,7 @@ impl World {
         let broken = invariants::broken(&mut tx).await.expect("they can be checked");
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
-        for table in ["messages", "batches", "batch_lines", "entries", "orders"] {
+        for table in ["messages", "batches", "batch_lines", "entries", "orders", "returns"] {
             let sql = format!("select count(*) from {table}");
             let count = tx.int(sql, Vec::new()).await.expect("it can be counted");
             told.push_str(&format!(" {table}={count}"));
@@ -140,9 +141,13 @@ impl World {
     }
 
     async fn ingest(&self, name: &str, content: &str, as_of: Timestamp) -> Ingested {
+        self.hand_in(ingest::Kind::Messages, name, content, as_of).await
+    }
+
+    async fn hand_in(&self, kind: ingest::Kind, name: &str, content: &str, as_of: Timestamp) -> Ingested {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).expect("it can be written");
-        let reading = Reading { kind: ingest::Kind::Messages, source: Source::Generic, format: None, as_of };
+        let reading = Reading { kind, source: Source::Generic, format: None, as_of };
         let taken = take(&self.db, &self.config, Input::File(path), reading, None, &Silent).await;
         taken.expect("the file is taken")
     }
@@ -151,6 +156,21 @@ impl World {
         let options = Options { as_of: Some(as_of), attempt, catch_up: true, ..Options::default() };
         let job = jobs::find("aggregate-charges").expect("the job");
         runner::run(&self.db, &self.config, job, options, &Silent).await.expect("the run is done");
+    }
+
+    /// A charged message that was delivered and failed: the exception that waits for an operator.
+    async fn contradiction(&self, round: usize) -> i64 {
+        let message = line(&format!("m-{round}"), "acme", "promotional", "3", "2026-03-01T09:00:00+08:00");
+        self.ingest(&format!("{round}.csv"), &file(&[message]), time(0)).await;
+        self.charge(time(round), 1).await;
+        let receipts =
+            format!("message_id,account_id,status\nm-{round},acme,delivered\nm-{round},acme,failed\n");
+        self.hand_in(ingest::Kind::Receipts, &format!("r-{round}.csv"), &receipts, time(0)).await;
+        let mut tx = self.outside.read().await.expect("it can be read");
+        let open = exceptions::list(&mut tx, false, 10).await.expect("they can be listed");
+        tx.rollback().await.expect("it ends");
+        assert_eq!(open.len(), 1, "one contradiction a round: {open:?}");
+        open[0].exception_no
     }
 
     async fn close(self) {
@@ -182,6 +202,7 @@ enum Deed {
     Ingest,
     Retry,
     Charge,
+    Approve,
 }
 
 impl Deed {
@@ -195,6 +216,7 @@ impl Deed {
                     Ingested::Taken(batch) | Ingested::Already(batch) => batch.batch_no,
                 }
             }
+            Deed::Approve => world.contradiction(round).await,
         }
     }
 
@@ -219,6 +241,14 @@ impl Deed {
                 retry_batch(&world.db, &world.config, prepared, later).await.expect("it is retried");
             }
             Deed::Charge => world.charge(time(round), attempt).await,
+            Deed::Approve => {
+                let (db, config, id) = (&world.db, &world.config, prepared.to_string());
+                match approve(db, config, &id, "a test", None, time(round)).await {
+                    Ok(approved) => assert_eq!(approved.returns.len(), 1, "{approved:?}"),
+                    Err(DeskError::Refused { code: "already_closed", .. }) if attempt > 1 => {}
+                    Err(error) => panic!("it is not approved: {error}"),
+                }
+            }
         }
     }
 
@@ -296,6 +326,11 @@ fn f01_f07_a_retry_cut_anywhere_and_begun_again_takes_each_line_once() {
 #[test]
 fn f01_f07_a_charging_run_cut_anywhere_and_begun_again_charges_once() {
     check(Deed::Charge, 40);
+}
+
+#[test]
+fn f01_f07_an_approval_cut_anywhere_and_given_again_gives_back_once() {
+    check(Deed::Approve, 30);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod cli;
 mod concurrent;
 mod daemon;
 mod daemon_signals;
+mod exceptions;
 mod faults_clock;
 mod faults_cut;
 mod faults_database;

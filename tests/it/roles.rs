@@ -25,6 +25,9 @@ fn do_business(program: &mut Program) {
     let ahead = line("m-3", "acme", "verification", "2", "2026-03-01T13:00:00+08:00");
     let stranger = line("m-4", "beta", "promotional", "3", "2026-03-01T09:00:00+08:00");
     let messages = program.file("messages.csv", file(&[early, plain("m-1"), plain("m-1"), ahead, stranger]));
+    let receipts = "account_id,message_id,status\nacme,m-1,delivered\nacme,m-1,failed\n\
+                    acme,m-3,delivered\nacme,m-3,failed\n";
+    let receipts = program.file("receipts.csv", receipts);
     let done: &[(&[&str], i32)] = &[
         (&["account", "add", "acme", "--name", "Acme"], 0),
         (&["account", "verify", "acme"], 0),
@@ -42,6 +45,9 @@ fn do_business(program: &mut Program) {
         (&["ingest", "messages", &messages], 0),
         (&["--run-job", "aggregate-charges"], 0),
         (&["explain", "message", "acme", "m-3"], 0),
+        (&["ingest", "receipts", &receipts], 3),
+        (&["exception", "approve", "1", "--reason", "the carrier erred"], 0),
+        (&["exception", "dismiss", "2", "--reason", "the carrier erred"], 0),
     ];
     program.at("2026-03-01T12:00:00+08:00");
     done.iter().for_each(|(command, code)| drop(program.run(command).exits(*code)));
@@ -138,6 +144,7 @@ fn f109_the_audit_role_reads_everything_but_the_key_and_writes_nothing() {
         &["account", "list"],
         &["account", "show", "acme"],
         &["batch", "list"],
+        &["exception", "list", "--all"],
         &["explain", "message", "acme", "m-3"],
     ];
     commands.iter().for_each(|command| drop(auditor.run(command).exits(0)));

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::account::{Funds, Kind, Status};
+use crate::domain::charge::Span;
 use crate::domain::period::Validity;
 use crate::domain::plan::Plan;
 use crate::domain::product::{Astral, ChargeOn, LengthRule, PricedBy, VatRate};
@@ -11,6 +12,7 @@ const NINE: Timestamp = Timestamp(1_772_326_800_000_000); // 2026-03-01 09:00 in
 const RECEIVED: Timestamp = Timestamp(NINE.0 + Timestamp::HOUR);
 const LATER: Timestamp = Timestamp(NINE.0 + 1_000 * Timestamp::HOUR);
 const CENT: i64 = 10_000;
+const HERE: Place = Place { batch_no: 1, line: 1 };
 
 fn sms() -> Product {
     Product {
@@ -247,4 +249,41 @@ fn what_did_not_fail_is_earned_in_the_end_to_the_last_micro_unit() {
             "Equity:Quota:Consumed 0: 4",
         ]
     );
+}
+
+#[test]
+fn parts_that_were_left_out_or_given_back_are_not_given_back_again() {
+    let charge = |plan_no, first_unit, units| Charge {
+        window: NINE,
+        class: 0,
+        first_unit,
+        units,
+        messages: 1,
+        payer: Payer::Plan(plan_no),
+        unit_price: None,
+        amount: Micros::ZERO,
+        net: Micros(units * 4 * CENT),
+        span: None,
+    };
+    // Of four parts the second was left out; plan 1 paid for the first and third, plan 2 for the fourth.
+    let charges = [charge(1, 0, 2), charge(2, 2, 1)];
+    let failed = |part: i64, returned: &[i64]| {
+        let charges = charges.clone().map(|charge| Charge {
+            span: Some(Span { first: HERE, first_units: charge.units, last: HERE, last_units: charge.units }),
+            ..charge
+        });
+        let settled = SettledParts { not_charged: vec![2], returned: returned.to_vec() };
+        let paid = failed_units(&charges, HERE, 4, part, &settled)?;
+        Some(paid.iter().map(|paid| (paid.payer, paid.units)).collect::<Vec<_>>())
+    };
+    let by = |plan_no, units| (Payer::Plan(plan_no), units);
+    assert_eq!(failed(0, &[]), Some(vec![by(1, 2), by(2, 1)]));
+    assert_eq!(failed(1, &[]), Some(vec![by(1, 1)]));
+    assert_eq!(failed(4, &[]), Some(vec![by(2, 1)]));
+    assert_eq!(failed(0, &[3]), Some(vec![by(1, 1), by(2, 1)]));
+    for (part, returned) in [(2, &[][..]), (3, &[3]), (1, &[0]), (0, &[0]), (0, &[1, 3, 4])] {
+        assert_eq!(failed(part, returned), None, "part {part} after {returned:?}");
+    }
+    let not_charged = SettledParts { not_charged: vec![0], returned: vec![] };
+    assert_eq!(failed_units(&charges, HERE, 4, 0, &not_charged), None, "it was never charged");
 }
