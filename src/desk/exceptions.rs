@@ -159,11 +159,34 @@ pub async fn approve(
     now: Timestamp,
 ) -> Result<Approved, DeskError> {
     check_reason(reason)?;
-    let stopwatch = Stopwatch::start();
+    let word = Word { number: number(id)?, reason, account, now };
     let mut tx = db.write().await?;
+    match approve_in(&mut tx, config, &word).await {
+        Ok(approved) => {
+            tx.commit().await?;
+            Ok(approved)
+        }
+        // At once, not when the connection is next looked at: nobody waits for its locks.
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}
+
+/// What an operator says of an exception.
+struct Word<'a> {
+    number: i64,
+    reason: &'a str,
+    account: Option<&'a str>,
+    now: Timestamp,
+}
+
+async fn approve_in(tx: &mut Tx, config: &Config, word: &Word<'_>) -> Result<Approved, DeskError> {
+    let (stopwatch, now) = (Stopwatch::start(), word.now);
     // What is final must not change while it is given back.
-    leases::ensure_free(&mut tx, "settle-receipts").await?;
-    let exception = lock(&mut tx, number(id)?).await?;
+    leases::ensure_free(tx, "settle-receipts").await?;
+    let exception = lock(tx, word.number).await?;
     let owner = instance::name();
     let record = NewRun {
         job: "exception",
@@ -174,15 +197,14 @@ pub async fn approve(
         slot: None,
         attempt: 1,
     };
-    let run_no = runs::begin(&mut tx, &record).await?;
-    let claimed = claimed(&mut tx, config, &exception, account).await?;
-    give_back(&mut tx, config, &claimed, run_no, now).await?;
-    let closed = Closed { at: now, resolution: "approved".into(), reason: reason.to_owned() };
-    exceptions::close(&mut tx, exception.exception_no, &closed, Some(run_no)).await?;
-    let returns = returns::of_run(&mut tx, run_no).await?;
+    let run_no = runs::begin(tx, &record).await?;
+    let claimed = claimed(tx, config, &exception, word.account).await?;
+    give_back(tx, config, &claimed, run_no, now).await?;
+    let closed = Closed { at: now, resolution: "approved".into(), reason: word.reason.to_owned() };
+    exceptions::close(tx, exception.exception_no, &closed, Some(run_no)).await?;
+    let returns = returns::of_run(tx, run_no).await?;
     let counts = serde_json::json!({ "returned": 1 }).to_string();
-    runs::finish(&mut tx, run_no, "done", &counts, stopwatch.elapsed_ms(), None).await?;
-    tx.commit().await?;
+    runs::finish(tx, run_no, "done", &counts, stopwatch.elapsed_ms(), None).await?;
     Ok(Approved { exception: ExceptionRow { closed: Some(closed), ..exception }, returns })
 }
 

@@ -74,11 +74,11 @@ fn metrics_are_what_prometheus_reads() {
     let desk = Desk::open(&database);
     let stranger = line("m-2", "stranger", "verification", "1", "2026-03-01T09:00:00+08:00");
     desk.take("messages.csv", file(&[plain("m-1"), stranger]));
-    let receipts = desk.program.file("r.csv", RECEIPTS);
-    desk.program.run(&["ingest", "receipts", &receipts]).exits(3);
     let program = service(&desk.url);
     let daemon = Daemon::start(&program, "daemon");
     wait_until("the messages are charged", || count(&desk.url, UNCHARGED) == 0);
+    let receipts = desk.program.file("r.csv", RECEIPTS);
+    desk.program.run(&["ingest", "receipts", &receipts]).exits(3);
     let metrics = wait_for("the run is counted", || {
         let (status, text) = daemon.get("/metrics");
         assert_eq!(status, 200, "{text}");
