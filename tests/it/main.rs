@@ -17,6 +17,7 @@ mod hostile;
 mod hostile_files;
 mod operation;
 mod properties;
+mod receipts;
 mod roles;
 mod runs;
 mod scenarios;
