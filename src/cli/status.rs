@@ -123,6 +123,9 @@ struct Status {
     waiting: Waiting,
     /// When the last run that charged began.
     charged_at: Option<Timestamp>,
+    /// The time that runs have reached, where the clock is so far ahead of it that nothing is made final
+    /// until somebody says that it is right (D44).
+    stuck_at: Option<Timestamp>,
     jobs: Vec<JobRow>,
     by_reason: Vec<(String, i64)>,
     named: Vec<SuspenseRow>,
@@ -140,6 +143,9 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
     let status = Status {
         waiting: charging::waiting(&mut tx).await?,
         charged_at: runs::last_completed(&mut tx, "aggregate-charges").await?.map(|run| run.started_at),
+        stuck_at: runs::business_time(&mut tx).await?.filter(|reached| {
+            session.now().0 - reached.0 > config.max_jump_hours.saturating_mul(Timestamp::HOUR)
+        }),
         jobs: JobRow::all(&mut tx, &config, session.now()).await?,
         by_reason: status::suspense_by_reason(&mut tx).await?,
         named: status::suspense(&mut tx, NAMED).await?,
@@ -174,6 +180,7 @@ impl Status {
         json!({
             "uncharged": { "batches": self.waiting.batches, "messages": self.waiting.messages },
             "charged_at": self.charged_at.map(|at| zone.format(at)),
+            "stuck_at": self.stuck_at.map(|at| zone.format(at)),
             "jobs": self.jobs.iter().map(|row| row.to_json(zone)).collect::<Vec<_>>(),
             "suspense": map(&self.by_reason),
             "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
@@ -191,6 +198,13 @@ impl Status {
             count(self.waiting.messages),
             count(self.waiting.batches)
         )];
+        if let Some(reached) = self.stuck_at {
+            lines.push(format!(
+                "Nothing becomes final: runs have reached {} and the clock is far ahead. If it is right: quittance \
+                 --run-job settle-receipts --catch-up",
+                zone.format_short(reached)
+            ));
+        }
         lines.extend(self.jobs.iter().filter_map(JobRow::trouble));
         for (status, number) in &self.accounts {
             lines.push(format!("Accounts {status}: {}", count(*number)));

@@ -10,6 +10,7 @@ use quittance::runner::{self, Options};
 use quittance::store::{self, Db};
 
 use crate::support::databases::on_both;
+use crate::support::program::Program;
 
 /// Asks for runs as of the given times, one after the other, each with the time it then worked at.
 fn check(asked: &[(&str, Options, &str)]) {
@@ -59,4 +60,21 @@ fn a_jump_of_more_than_two_days_moves_business_time_only_when_told_to_catch_up()
         ("2026-04-01T00:30", catch_up, "2026-04-01T00:30"),
         ("2026-03-03T09:10", PLAIN, "2026-04-01T00:30"),
     ]);
+}
+
+#[test]
+fn f39_status_says_that_nothing_becomes_final_while_the_time_is_in_doubt() {
+    on_both(|database| {
+        let mut program = Program::on(database);
+        program.run(&["migrate"]).exits(0);
+        program.run(&["--run-job", "settle-receipts"]).exits(0);
+        assert!(program.json(&["status"])["stuck_at"].is_null());
+        program.at("2026-03-11T12:00:00+08:00");
+        assert_eq!(program.json(&["status"])["stuck_at"], "2026-03-01T12:00:00+08:00");
+        program.run(&["--run-job", "settle-receipts"]).exits(0);
+        let said = program.run(&["status"]).exits(0).stdout;
+        assert!(said.contains("--catch-up"), "{said}");
+        program.run(&["--run-job", "settle-receipts", "--catch-up"]).exits(0);
+        assert!(program.json(&["status"])["stuck_at"].is_null());
+    });
 }
