@@ -166,9 +166,10 @@ pub async fn approve(
             tx.commit().await?;
             Ok(approved)
         }
-        // At once, not when the connection is next looked at: nobody waits for its locks.
+        // At once, not when the connection is next looked at: nobody shall meet its locks. Where the
+        // connection is lost they are gone.
         Err(error) => {
-            tx.rollback().await?;
+            tx.rollback().await.ok();
             Err(error)
         }
     }
