@@ -65,15 +65,15 @@ impl From<ExceptionRow> for Item {
                     "add a price, then quittance exception approve {number} --reason T, or dismiss {number}"
                 )
             }
-            _ if row.status == "delivered" => format!("quittance exception dismiss {number} --reason T"),
+            _ if !row.may_give_back() => format!("quittance exception dismiss {number} --reason T"),
             _ => format!("quittance exception approve {number} --reason T, or dismiss {number}"),
         };
-        let is_line = row.status.is_empty();
+        let names_no_message = row.status.is_empty();
         Item {
             id: Some(number.to_string()),
             kind: row.kind,
             account_id: Some(row.account_id).filter(|id| !id.is_empty()),
-            message_id: Some(row.message_id).filter(|_| !is_line),
+            message_id: Some(row.message_id).filter(|_| !names_no_message),
             part: Some(row.part).filter(|part| *part > 0),
             place: Some(row.place),
             opened_at: Some(row.opened_at),
@@ -166,9 +166,10 @@ pub async fn approve(
             tx.commit().await?;
             Ok(approved)
         }
-        // At once, not when the connection is next looked at: nobody waits for its locks.
+        // At once, not when the connection is next looked at: nobody shall meet its locks. Where the
+        // connection is lost they are gone.
         Err(error) => {
-            tx.rollback().await?;
+            tx.rollback().await.ok();
             Err(error)
         }
     }
@@ -286,6 +287,11 @@ async fn claimed(
              dismiss exception {number}"
         );
         return Err(DeskError::refused("nothing_taken_back", message));
+    }
+    if !exception.may_give_back() {
+        let message =
+            format!("no failure waits here that could give something back; dismiss exception {number}");
+        return Err(DeskError::refused("no_failure", message));
     }
     if failures::any_waits(tx, &exception.receipt).await? {
         let message =

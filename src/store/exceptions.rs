@@ -23,9 +23,16 @@ pub struct ExceptionRow {
     pub detail: String,
     pub opened_at: Timestamp,
     pub closed: Option<Closed>,
-    /// The key of its receipt, and what that says; the status is empty for a line that was not taken.
+    /// The key of its receipt, and what that says; the status is empty where it is not about one.
     pub receipt: FailureId,
     pub status: String,
+}
+
+impl ExceptionRow {
+    /// Whether its receipt says that something failed.
+    pub fn may_give_back(&self) -> bool {
+        !matches!(&*self.status, "" | "delivered")
+    }
 }
 
 /// How an exception was resolved.

@@ -12,10 +12,10 @@ pub async fn open_batches(tx: &mut Tx, came_before: Timestamp) -> Result<Vec<i64
     tx.rows(sql, values![came_before.0]).await?.iter().map(|row| row.int(0)).collect()
 }
 
-/// Receipts of a batch, but for failures, that found no message. A count for each of them, not a join:
-/// the messages are looked up one by one, however many there are.
+/// Receipts of a batch, but for failures and contradictions, that found no message. A count for each of
+/// them, not a join: the messages are looked up one by one, however many there are.
 const ORPHANS: &str = "select count(*) from receipts r where r.batch_no = $1 \
-    and not (r.slot = 'final' and r.status <> 'delivered') \
+    and not (r.slot = 'final' and r.status <> 'delivered') and r.slot not like 'conflict %' \
     and (select count(*) from messages m where m.id_hi = r.id_hi and m.id_lo = r.id_lo \
          and r.account_id in (m.account_id, '')) = 0 \
     and (r.biz_id is null or (select count(*) from messages m where m.biz_id = r.biz_id \
