@@ -153,9 +153,24 @@ impl World {
     }
 
     async fn charge(&self, as_of: Timestamp, attempt: i64) {
+        self.run("aggregate-charges", as_of, attempt).await;
+    }
+
+    async fn run(&self, job: &str, as_of: Timestamp, attempt: i64) {
         let options = Options { as_of: Some(as_of), attempt, catch_up: true, ..Options::default() };
-        let job = jobs::find("aggregate-charges").expect("the job");
+        let job = jobs::find(job).expect("the job");
         runner::run(&self.db, &self.config, job, options, &Silent).await.expect("the run is done");
+    }
+
+    /// Charged messages of which one failed, and a receipt that came before its message.
+    async fn failures(&self, round: usize) -> i64 {
+        self.ingest(&format!("{round}.csv"), &lines(round), time(0)).await;
+        self.charge(time(round), 1).await;
+        let receipts = format!(
+            "message_id,account_id,status\na-{round},acme,failed\nb-{round},beta,delivered\nnone-{round},acme,failed\n"
+        );
+        self.hand_in(ingest::Kind::Receipts, &format!("r-{round}.csv"), &receipts, time(0)).await;
+        0
     }
 
     /// A charged message that was delivered and failed: the exception that waits for an operator.
@@ -202,6 +217,7 @@ enum Deed {
     Ingest,
     Retry,
     Charge,
+    Settle,
     Approve,
 }
 
@@ -216,6 +232,7 @@ impl Deed {
                     Ingested::Taken(batch) | Ingested::Already(batch) => batch.batch_no,
                 }
             }
+            Deed::Settle => world.failures(round).await,
             Deed::Approve => world.contradiction(round).await,
         }
     }
@@ -241,6 +258,7 @@ impl Deed {
                 retry_batch(&world.db, &world.config, prepared, later).await.expect("it is retried");
             }
             Deed::Charge => world.charge(time(round), attempt).await,
+            Deed::Settle => world.run("settle-receipts", time(round), attempt).await,
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
                 match approve(db, config, &id, "a test", None, time(round)).await {
@@ -326,6 +344,11 @@ fn f01_f07_a_retry_cut_anywhere_and_begun_again_takes_each_line_once() {
 #[test]
 fn f01_f07_a_charging_run_cut_anywhere_and_begun_again_charges_once() {
     check(Deed::Charge, 40);
+}
+
+#[test]
+fn f01_f07_a_settling_run_cut_anywhere_and_begun_again_gives_back_once() {
+    check(Deed::Settle, 30);
 }
 
 #[test]
