@@ -43,7 +43,13 @@ pub struct Paid {
 }
 
 /// Who paid for the charged units of a message, from the charges of its class, window and run.
+///
+/// Nothing where it can't be told: books of before charges kept their first and last message may have
+/// several in one window.
 pub fn paid_units(charges: &[Charge], place: Place, units: i64) -> Vec<Paid> {
+    if charges.len() > 1 && charges.iter().any(|charge| charge.span.is_none()) {
+        return Vec::new();
+    }
     let paid = charges.iter().map(|charge| (charge, charge.units_of(place, units)));
     paid.filter(|(_, units)| *units > 0)
         .map(|(charge, units)| Paid {

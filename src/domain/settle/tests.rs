@@ -287,3 +287,22 @@ fn parts_that_were_left_out_or_given_back_are_not_given_back_again() {
     let not_charged = SettledParts { not_charged: vec![0], returned: vec![] };
     assert_eq!(failed_units(&charges, HERE, 4, 0, &not_charged), None, "it was never charged");
 }
+
+#[test]
+fn of_several_charges_that_do_not_tell_their_messages_none_is_given_back() {
+    let charge = |payer| Charge {
+        window: NINE,
+        class: 0,
+        first_unit: 0,
+        units: 5,
+        messages: 5,
+        payer,
+        unit_price: Some(Micros(5 * CENT)),
+        amount: Micros::ZERO,
+        net: Micros(20 * CENT),
+        span: None,
+    };
+    let place = Place { batch_no: 1, line: 1 };
+    assert_eq!(paid_units(&[charge(Payer::Plan(1))], place, 1).len(), 1);
+    assert_eq!(paid_units(&[charge(Payer::Plan(1)), charge(Payer::Payg)], place, 1), []);
+}
