@@ -11,7 +11,9 @@ use crate::domain::account::Account;
 use crate::domain::charge::Charge;
 use crate::domain::period::Timestamp;
 use crate::domain::price::Buyer;
-use crate::domain::settle::{Failure, GivenBack, Kept, Paid, SettledParts, failed_units, settle_account};
+use crate::domain::settle::{
+    Failure, GivenBack, Kept, Paid, SettledBy, SettledParts, failed_units, settle_account,
+};
 use crate::store::charging::{Effects, Plans, load_accounts};
 use crate::store::failures::FailedMessage;
 use crate::store::settling::{self, ChargeKey, FinalUpTo, Returns};
@@ -50,7 +52,7 @@ pub type AccountAnswers = Result<Vec<Answered>, String>;
 /// Returns on their way into the books.
 pub struct GivingBack<'c> {
     config: &'c Config,
-    run_no: i64,
+    by: SettledBy,
     pub final_up_to: FinalUpTo,
     effects: Effects,
     pub returns: Returns,
@@ -60,7 +62,7 @@ impl<'c> GivingBack<'c> {
     pub async fn begin(tx: &mut Tx, config: &'c Config, run_no: i64) -> Result<GivingBack<'c>, StoreError> {
         Ok(GivingBack {
             config,
-            run_no,
+            by: SettledBy { run_no, portion: 0 },
             final_up_to: FinalUpTo::load(tx).await?,
             effects: Effects::new(tx, run_no),
             returns: Returns::new(tx, run_no),
@@ -105,7 +107,7 @@ impl<'c> GivingBack<'c> {
         paid: Vec<Option<Vec<Paid>>>,
     ) -> AccountAnswers {
         let before = account.clone();
-        let (zone, run_no, catalog) = (self.config.zone, self.run_no, &self.config.catalog);
+        let (zone, by, catalog) = (self.config.zone, self.by, &self.config.catalog);
         let (mut failures, mut claimed) = (Vec::new(), Vec::new());
         for (index, (claim, paid)) in claims.iter().zip(paid).enumerate() {
             let Some(mut paid) = paid else { continue };
@@ -125,8 +127,7 @@ impl<'c> GivingBack<'c> {
             });
         }
         // A fault or a panic of one account parks that account only (F110).
-        let settled =
-            catch_unwind(AssertUnwindSafe(|| settle_account(&mut account, &failures, zone, run_no)));
+        let settled = catch_unwind(AssertUnwindSafe(|| settle_account(&mut account, &failures, zone, by)));
         let settled = settled.map_err(|_| "settling it panicked; see the log".to_owned())?;
         let settled = settled.map_err(|fault| fault.to_string())?;
         let mut answers = vec![Answered::Before; claims.len()];
@@ -171,7 +172,9 @@ impl<'c> GivingBack<'c> {
         }
     }
 
+    /// Writes everything so far: the next portion may be about the same accounts and loads them again.
     pub async fn finish(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.by.portion += 1;
         self.effects.flush(tx).await?;
         self.returns.flush(tx).await
     }
@@ -186,7 +189,7 @@ fn paid(
 ) -> Option<Vec<Paid>> {
     let message = claim.message;
     let charges = charges.get(&claim.charged).map_or(&[][..], Vec::as_slice);
-    let settled = settled.entry((message.account_id.clone(), message.key)).or_default();
+    let settled = settled.entry((message.account_id.to_string(), message.key)).or_default();
     let paid = failed_units(charges, message.place, message.units, claim.part, settled)?;
     settled.returned.push(claim.part);
     Some(paid)

@@ -47,12 +47,12 @@ fn story_json(story: &Story, now: Timestamp, zone: Zone) -> Value {
     if_failed_now["words"] = json!(story.if_failed_words());
     json!({
         "message_id": story.message_id,
-        "account_id": message.account_id,
+        "account_id": &*message.account_id,
         "batch": message.place.batch_no.to_string(),
         "line": message.place.line,
-        "product": message.product,
-        "template_type": Some(&message.template_type).filter(|word| !word.is_empty()),
-        "country": Some(&message.country).filter(|word| !word.is_empty()),
+        "product": &*message.product,
+        "template_type": Some(&*message.template_type).filter(|word| !word.is_empty()),
+        "country": Some(&*message.country).filter(|word| !word.is_empty()),
         "segments": message.units,
         "submit_time": zone.format(message.submit_time),
         "window": zone.format(window_start(message.submit_time)),

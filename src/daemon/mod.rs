@@ -338,7 +338,7 @@ impl Daemon {
                 tracing::error!(job = name, attempt = tries, "`{name}` failed: {}", describe(&error));
                 wait(tries)
             }
-            // A panic: the run's lease runs out by itself, since nobody renews it.
+            // A panic: the next try takes its lease over, since it is this process's own.
             Err(error) => {
                 self.shown.metrics.ran(name, "failed", 0);
                 state.failures += 1;

@@ -234,11 +234,11 @@ impl Story {
     ) -> ReturnRow {
         let message = &self.stored.message;
         ReturnRow {
-            account_id: message.account_id.clone(),
+            account_id: message.account_id.to_string(),
             key: message.key,
             part,
             received_at,
-            product: message.product.clone(),
+            product: message.product.to_string(),
             units: back.units,
             from_plan: match back.from {
                 Payer::Plan(plan_no) => name(&plan_no),

@@ -100,10 +100,12 @@ pub enum Cause {
         window: Timestamp,
         run_no: i64,
     },
-    /// What a run gave back for the failures that were received at one time.
+    /// What a run gave back for the failures that were received at one time; a run with very many takes
+    /// them in portions, from 0.
     Return {
         received_at: Timestamp,
         run_no: i64,
+        portion: i64,
     },
     /// What became final in a run, up to a moment.
     Final {
@@ -123,7 +125,12 @@ impl fmt::Display for Cause {
             Cause::TopUp { reference } => write!(f, "top-up:{reference}"),
             Cause::Order { order_no } => write!(f, "order:{order_no}"),
             Cause::Charge { window, run_no } => write!(f, "charge:{}:{run_no}", window.0 / 1_000_000),
-            Cause::Return { received_at, run_no } => write!(f, "return:{}:{run_no}", received_at.0),
+            Cause::Return { received_at, run_no, portion: 0 } => {
+                write!(f, "return:{}:{run_no}", received_at.0)
+            }
+            Cause::Return { received_at, run_no, portion } => {
+                write!(f, "return:{}:{run_no}:{portion}", received_at.0)
+            }
             Cause::Final { at, run_no } => write!(f, "final:{}:{run_no}", at.0),
             Cause::FinalLate { at, run_no } => write!(f, "final-late:{}:{run_no}", at.0),
         }

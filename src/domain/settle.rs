@@ -148,6 +148,14 @@ pub struct Settled {
     pub entries: Vec<Entry>,
 }
 
+/// The run that settles, and which portion of its failures it is at: the causes of the ledger's entries
+/// are told apart by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledBy {
+    pub run_no: i64,
+    pub portion: i64,
+}
+
 /// A fault of one account; it parks the account's failures and leaves it as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettleFault {
@@ -167,10 +175,10 @@ pub fn settle_account(
     account: &mut Account,
     failures: &[Failure<'_>],
     zone: Zone,
-    run_no: i64,
+    by: SettledBy,
 ) -> Result<Settled, SettleFault> {
     account.plans.sort_by_key(|plan| plan.return_order());
-    let mut settler = Settler { account, zone, run_no, entries: BTreeMap::new() };
+    let mut settler = Settler { account, zone, by, entries: BTreeMap::new() };
     let returns = failures.iter().map(|failure| settler.give_back(failure)).collect::<Result<_, _>>()?;
     let entries = std::mem::take(&mut settler.entries).into_values();
     let entries = entries.filter(|entry| !entry.postings.is_empty()).map(Entry::balanced);
@@ -182,7 +190,7 @@ pub fn settle_account(
 struct Settler<'a> {
     account: &'a mut Account,
     zone: Zone,
-    run_no: i64,
+    by: SettledBy,
     /// By when the receipts came: the books show returns when they were known.
     entries: BTreeMap<Timestamp, Entry>,
 }
@@ -194,7 +202,8 @@ impl Settler<'_> {
         if money_without_price(&failure.paid, room) {
             return Ok(Err(Kept::NoPrice));
         }
-        let cause = Cause::Return { received_at: failure.received_at, run_no: self.run_no };
+        let SettledBy { run_no, portion } = self.by;
+        let cause = Cause::Return { received_at: failure.received_at, run_no, portion };
         let mut entry = self
             .entries
             .remove(&failure.received_at)

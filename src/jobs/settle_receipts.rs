@@ -15,7 +15,7 @@ use super::{JobError, Parked, Report, Run};
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
-use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, OpenFailure};
+use crate::store::failures::{Answer, Answers, FailedMessage, Matched, OpenFailure, OpenFailures};
 use crate::store::settling::ExceptionKind;
 
 /// Accounts that are settled together.
@@ -24,8 +24,7 @@ const TOGETHER: usize = 2_000;
 const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
-    let open = failures::open(run.tx).await?;
-    run.progress.begin("settling", Some(open.len() as u64));
+    run.progress.begin("settling", None);
     let giving_back = GivingBack::begin(run.tx, run.config, run.run_no).await?;
     let mut settling = Settling {
         giving_back,
@@ -35,17 +34,14 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         lines: Vec::new(),
         run,
     };
-    let mut by_account: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
-    for failure in &open {
-        if let Some(candidate) = settling.judge(failure) {
-            by_account.entry(&candidate.message.account_id).or_default().push(candidate);
+    let mut open = OpenFailures::default();
+    loop {
+        let portion = open.next(settling.run.tx).await?;
+        if portion.is_empty() {
+            break;
         }
+        settling.settle_portion(&portion).await?;
     }
-    let accounts: Vec<_> = by_account.into_iter().collect();
-    for together in accounts.chunks(TOGETHER) {
-        settling.settle_together(together).await?;
-    }
-    settling.giving_back.finish(settling.run.tx).await?;
     settling.answers.finish(settling.run.tx).await?;
     let final_up_to = settling.giving_back.final_up_to;
     settling.totals.finalised = finality::finalise(&mut settling.run, final_up_to).await?;
@@ -94,6 +90,21 @@ struct Settling<'a> {
 }
 
 impl Settling<'_> {
+    async fn settle_portion(&mut self, portion: &[OpenFailure]) -> Result<(), JobError> {
+        let mut by_account: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
+        for failure in portion {
+            if let Some(candidate) = self.judge(failure) {
+                by_account.entry(&candidate.message.account_id).or_default().push(candidate);
+            }
+        }
+        let accounts: Vec<_> = by_account.into_iter().collect();
+        for together in accounts.chunks(TOGETHER) {
+            self.settle_together(together).await?;
+        }
+        self.giving_back.finish(self.run.tx).await?;
+        Ok(())
+    }
+
     /// Answers what needs no look at the account; gives back what does.
     fn judge<'f>(&mut self, failure: &'f OpenFailure) -> Option<Candidate<'f>> {
         let message = match &failure.message {
@@ -122,6 +133,10 @@ impl Settling<'_> {
             (Some(_), _) if !failure.received_in_time(message) => {
                 let detail = "reported within 72 hours, received after the charge was final";
                 self.list(ExceptionKind::LateArrival, failure, detail);
+            }
+            (Some(_), _) if failure.contradicted => {
+                let detail = "an earlier receipt, which names the message in another way, says delivered";
+                self.list(ExceptionKind::Conflict, failure, detail);
             }
             (Some(_), _) if failure.parts.is_some_and(|parts| parts != message.units) => {
                 let parts = failure.parts.unwrap_or_default();

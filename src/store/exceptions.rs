@@ -71,7 +71,7 @@ fn exception(row: &Row) -> Result<ExceptionRow, StoreError> {
         detail: row.text(8)?,
         opened_at: Timestamp(row.int(9)?),
         closed,
-        receipt: FailureId { account_id: row.opt_text(13)?.unwrap_or_default(), key, part },
+        receipt: FailureId { account_id: row.opt_text(13)?.unwrap_or_default().into(), key, part },
         status: row.opt_text(14)?.unwrap_or_default(),
     })
 }

@@ -1,6 +1,7 @@
 //! Failure receipts that no run has answered yet, with the messages that they are about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::db::{Dialect, Tx, values};
 use super::dialect::{Bulk, Field, for_each_row};
@@ -21,12 +22,14 @@ pub struct OpenFailure {
     pub report_time: Timestamp,
     pub received_at: Timestamp,
     pub message: Matched,
+    /// An earlier receipt, which named the message in another way, said that it was delivered.
+    pub contradicted: bool,
 }
 
 /// The key of a failure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureId {
-    pub account_id: String,
+    pub account_id: Arc<str>,
     pub key: MessageKey,
     /// 0: the whole message.
     pub part: i64,
@@ -45,13 +48,13 @@ pub enum Matched {
 /// The message that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedMessage {
-    pub account_id: String,
+    pub account_id: Arc<str>,
     pub key: MessageKey,
-    pub product: String,
-    pub template_type: String,
-    pub country: String,
+    pub product: Arc<str>,
+    pub template_type: Arc<str>,
+    pub country: Arc<str>,
     /// None: to be charged; else `too_long`, `rejected`, `inbound`.
-    pub disposition: Option<String>,
+    pub disposition: Option<Arc<str>>,
     pub units: i64,
     pub submit_time: Timestamp,
     pub place: Place,
@@ -102,34 +105,63 @@ impl Answer {
     }
 }
 
+/// Whether an earlier final receipt says that the message was delivered. Where both name it in the same
+/// way that was seen when they came in; the other ways are a request and a recipient instead of an id,
+/// and no account. Few failures have to be looked up for that.
+const CONTRADICTED: &str = "cast(case when m.account_id is null then 0 \
+      when (f.account_id <> m.account_id or f.id_hi <> m.id_hi or f.id_lo <> m.id_lo) and exists \
+        (select 1 from receipts r where r.id_hi = m.id_hi and r.id_lo = m.id_lo \
+         and r.account_id in (m.account_id, '') and r.slot = 'final' and r.status = 'delivered' \
+         and r.part in (0, f.part) and (r.batch_no, r.line) < (f.batch_no, f.line)) then 1 \
+      when m.biz_id is not null and exists \
+        (select 1 from receipts r where r.biz_id = m.biz_id and r.recipient_hash = m.recipient_hash \
+         and r.account_id in (m.account_id, '') and r.slot = 'final' and r.status = 'delivered' \
+         and r.part in (0, f.part) and (r.batch_no, r.line) < (f.batch_no, f.line)) then 1 \
+      else 0 end as bigint)";
+
 const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_no, f.line, f.report_time, \
     f.received_at, m.account_id, m.id_hi, m.id_lo, m.product, m.template_type, m.country, m.disposition, m.units, \
     m.submit_time, m.batch_no, m.line, b.run_no, s.batch_no, s.run_no";
-const TYPES: &str = "tiiiiiiiitiittttiiiiiii";
+const TYPES: &str = "tiiiiiiiitiittttiiiiiiii";
 
 /// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
-fn query(by: &str, which: &str) -> String {
+fn query(failures: &str, by: &str) -> String {
     format!(
-        "select {COLUMNS} from failures f left join messages m on {by} and f.account_id in ('', m.account_id) \
+        "select {COLUMNS}, {CONTRADICTED} from ({failures}) f \
+         left join messages m on {by} and f.account_id in ('', m.account_id) \
          left join batches b on b.batch_no = m.batch_no \
-         left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
-         where {which}"
+         left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo"
     )
 }
 
-/// All failures that wait for an answer, in order of arrival, with their messages.
-pub async fn open(tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
-    if tx
-        .int("select count(*) from (select 1 from failures where run_no is null limit 1) any_open", vec![])
-        .await?
-        == 0
-    {
-        return Ok(Vec::new());
+/// Failures that are read together: what memory holds of them.
+const PORTION: usize = 100_000;
+
+/// The failures that wait for an answer, in order of arrival, with their messages, so many at a time.
+#[derive(Default)]
+pub struct OpenFailures {
+    /// The last that was read.
+    after: Place,
+}
+
+impl OpenFailures {
+    /// The next portion; empty at the end.
+    pub async fn next(&mut self, tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
+        let Place { batch_no, line } = self.after;
+        let portion = format!(
+            "select * from failures where run_no is null and (batch_no, line) > ({batch_no}, {line}) \
+             order by batch_no, line limit {PORTION}"
+        );
+        let any = format!("select count(*) from ({portion}) portion");
+        if tx.int(any, vec![]).await? == 0 {
+            return Ok(Vec::new());
+        }
+        look_up_one_by_one(tx, true).await?;
+        let found = with_messages(tx, &portion, None).await?;
+        look_up_one_by_one(tx, false).await?;
+        self.after = found.last().map_or(self.after, |failure| failure.place);
+        Ok(found)
     }
-    look_up_one_by_one(tx, true).await?;
-    let found = with_messages(tx, "f.run_no is null", None).await?;
-    look_up_one_by_one(tx, false).await?;
-    Ok(found)
 }
 
 /// A failure, answered or not, with its message; of several accounts' messages the one of `account`.
@@ -138,38 +170,43 @@ pub async fn find(
     id: &FailureId,
     account: Option<&str>,
 ) -> Result<Option<OpenFailure>, StoreError> {
-    let which = format!("f.id_hi = {} and f.id_lo = {} and f.part = {}", id.key.hi, id.key.lo, id.part);
+    let FailureId { key, part, .. } = id;
+    let which =
+        format!("select * from failures where id_hi = {} and id_lo = {} and part = {part}", key.hi, key.lo);
     let found = with_messages(tx, &which, account).await?;
     Ok(found.into_iter().find(|failure| failure.id == *id))
 }
 
 async fn with_messages(
     tx: &mut Tx,
-    which: &str,
+    failures: &str,
     account: Option<&str>,
 ) -> Result<Vec<OpenFailure>, StoreError> {
-    let mut found: BTreeMap<(Place, FailureId), OpenFailure> = BTreeMap::new();
+    let mut found: BTreeMap<Place, OpenFailure> = BTreeMap::new();
+    let mut words = Words::default();
     let mut take = |row: &[Field<'_>]| {
-        let mut failure = open_failure(row)?;
+        let mut failure = open_failure(row, &mut words)?;
         if let (Matched::One(message), Some(account)) = (&failure.message, account)
-            && message.account_id != account
+            && *message.account_id != *account
         {
             failure.message = Matched::Unknown;
         }
-        let key = (failure.place, failure.id.clone());
-        let known = found.entry(key).or_insert_with(|| failure.clone());
-        known.message = match (&known.message, failure.message) {
-            (Matched::Unknown, new) => new,
-            (old, Matched::Unknown) => old.clone(),
-            (old, new) if *old == new => new,
+        let Some(known) = found.get_mut(&failure.place) else {
+            found.insert(failure.place, failure);
+            return Ok(());
+        };
+        known.contradicted |= failure.contradicted;
+        let message = std::mem::replace(&mut known.message, Matched::Unknown);
+        known.message = match (message, failure.message) {
+            (Matched::Unknown, other) | (other, Matched::Unknown) => other,
+            (one, other) if one == other => one,
             _ => Matched::Ambiguous,
         };
         Ok(())
     };
-    let by_id = query("m.id_hi = f.id_hi and m.id_lo = f.id_lo", which);
-    for_each_row(tx, &by_id, TYPES, &mut take).await?;
-    let by_request = query("m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash", which);
-    for_each_row(tx, &format!("{by_request} and f.biz_id is not null"), TYPES, &mut take).await?;
+    for_each_row(tx, &query(failures, "m.id_hi = f.id_hi and m.id_lo = f.id_lo"), TYPES, &mut take).await?;
+    let by_request = query(failures, "m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash");
+    for_each_row(tx, &format!("{by_request} where f.biz_id is not null"), TYPES, &mut take).await?;
     Ok(found.into_values().collect())
 }
 
@@ -187,22 +224,37 @@ pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreErr
         "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
          and account_id = $3 and part = $4 and slot = 'conflict failed' on conflict do nothing"
     );
-    tx.execute(sql, values![id.key.hi, id.key.lo, &id.account_id, id.part]).await.map(|_| ())
+    tx.execute(sql, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await.map(|_| ())
 }
 
-fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
+/// Words that many rows share, each kept once.
+#[derive(Default)]
+struct Words(HashSet<Arc<str>>);
+
+impl Words {
+    fn keep(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(word) {
+            return known.clone();
+        }
+        let word: Arc<str> = word.into();
+        self.0.insert(word.clone());
+        word
+    }
+}
+
+fn open_failure(row: &[Field<'_>], words: &mut Words) -> Result<OpenFailure, StoreError> {
     let message = match row[9].opt_text()? {
         None => Matched::Unknown,
         Some(account_id) => {
             let in_suspense = row[21].opt_int()?.is_some() && row[22].opt_int()?.is_none();
             let charged_by = row[22].opt_int()?.or(row[20].opt_int()?);
             Matched::One(FailedMessage {
-                account_id: account_id.to_owned(),
+                account_id: words.keep(account_id),
                 key: MessageKey { hi: row[10].int()?, lo: row[11].int()? },
-                product: row[12].text()?.to_owned(),
-                template_type: row[13].text()?.to_owned(),
-                country: row[14].text()?.to_owned(),
-                disposition: row[15].opt_text()?.map(str::to_owned),
+                product: words.keep(row[12].text()?),
+                template_type: words.keep(row[13].text()?),
+                country: words.keep(row[14].text()?),
+                disposition: row[15].opt_text()?.map(|word| words.keep(word)),
                 units: row[16].int()?,
                 submit_time: Timestamp(row[17].int()?),
                 place: Place { batch_no: row[18].int()?, line: row[19].int()? },
@@ -213,7 +265,7 @@ fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
     };
     Ok(OpenFailure {
         id: FailureId {
-            account_id: row[0].text()?.to_owned(),
+            account_id: words.keep(row[0].text()?),
             key: MessageKey { hi: row[1].int()?, lo: row[2].int()? },
             part: row[3].int()?,
         },
@@ -222,6 +274,7 @@ fn open_failure(row: &[Field<'_>]) -> Result<OpenFailure, StoreError> {
         report_time: Timestamp(row[7].int()?),
         received_at: Timestamp(row[8].int()?),
         message,
+        contradicted: row[23].int()? == 1,
     })
 }
 
@@ -267,7 +320,7 @@ impl Answers {
     pub fn push(&mut self, id: &FailureId, answer: Answer) {
         let FailureId { account_id, key, part } = id;
         self.answered.push(&[
-            account_id.as_str().into(),
+            (&**account_id).into(),
             key.hi.into(),
             key.lo.into(),
             (*part).into(),
@@ -282,7 +335,7 @@ impl Answers {
         self.not_charged_count += 1;
         let FailedMessage { account_id, key, .. } = message;
         self.not_charged.push(&[
-            account_id.as_str().into(),
+            (&**account_id).into(),
             key.hi.into(),
             key.lo.into(),
             id.part.into(),

@@ -101,10 +101,10 @@ pub async fn claim(
 /// Looks whether a job's lease is free, and keeps others from taking it until the transaction ends.
 pub async fn ensure_free(tx: &mut Tx, job: &'static str) -> Result<(), StoreError> {
     let found = lock(tx, job).await?;
-    let now = database_now(tx).await?;
-    match found.owner {
-        Some(holder) if found.until.is_some_and(|until| until > now) && !instance::is_dead(&holder) => {
-            Err(StoreError::Held { job, owner: instance::short(&holder).to_owned() })
+    let nobody = Claimant { owner: "", again: false };
+    match &found.owner {
+        Some(holder) if !nobody.may_take(&found, database_now(tx).await?) => {
+            Err(StoreError::Held { job, owner: instance::short(holder).to_owned() })
         }
         _ => Ok(()),
     }

@@ -48,12 +48,12 @@ pub async fn find(
     let (suspense, released, batch_run) = (row.opt_text(9)?, row.opt_int(10)?, row.opt_int(11)?);
     let waits = suspense.is_some() && released.is_none();
     let message = FailedMessage {
-        account_id: account_id.to_owned(),
+        account_id: account_id.into(),
         key,
-        product: row.text(2)?,
-        template_type: row.text(3)?,
-        country: row.text(4)?,
-        disposition: row.opt_text(5)?,
+        product: row.text(2)?.into(),
+        template_type: row.text(3)?.into(),
+        country: row.text(4)?.into(),
+        disposition: row.opt_text(5)?.map(Into::into),
         units: row.int(7)?,
         submit_time: Timestamp(row.int(8)?),
         place: Place { batch_no: row.int(0)?, line: row.int(1)? },

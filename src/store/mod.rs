@@ -6,6 +6,7 @@
 pub mod db;
 mod dialect;
 mod error;
+mod facts;
 mod migrations;
 mod months;
 pub mod staging;
@@ -117,8 +118,7 @@ async fn prepare_as(db: &Db, roles: Option<&Roles>) -> Result<(), StoreError> {
 
 /// The key of the recipient hashes (recipients are never stored plain).
 pub async fn recipient_key(tx: &mut Tx) -> Result<[u8; 32], StoreError> {
-    let row = tx.row("select value from instance where name = 'recipient_key'", vec![]).await?;
-    let hex = row.map(|row| row.text(0)).transpose()?.unwrap_or_default();
+    let hex = facts::get(tx, "recipient_key").await?.unwrap_or_default();
     let mut key = [0u8; 32];
     let digits =
         hex.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16));

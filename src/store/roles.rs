@@ -10,6 +10,7 @@
 
 use super::db::{Db, Tx, values};
 use super::error::StoreError;
+use super::facts;
 
 /// Tables to which rows are added and never changed.
 const ADDED_TO: &[&str] = &[
@@ -59,9 +60,8 @@ impl Roles {
 
 /// The roles that were given to this database, which has a schema.
 pub async fn kept(db: &Db) -> Result<Option<Roles>, StoreError> {
-    let row = db.read().await?.row("select value from instance where name = 'roles'", vec![]).await?;
-    let Some(row) = row else { return Ok(None) };
-    Roles::parse(&row.text(0)?).map(Some).map_err(StoreError::Corrupt)
+    let prefix = facts::get(&mut db.read().await?, "roles").await?;
+    prefix.map(|prefix| Roles::parse(&prefix)).transpose().map_err(StoreError::Corrupt)
 }
 
 /// Makes the roles that are missing and hands the schema over to the owner, tables of earlier
@@ -122,9 +122,7 @@ pub async fn grant(db: &Db, roles: &Roles) -> Result<(), StoreError> {
     let names = schema(&mut tx).await?;
     tx.execute(format!("grant usage on all sequences in schema {names} to {run}"), vec![]).await?;
     hide_recipient_key(&mut tx, &run, &audit).await?;
-    let sql = "insert into instance (name, value) values ('roles', $1) \
-               on conflict (name) do update set value = excluded.value";
-    tx.execute(sql, values![&roles.prefix]).await?;
+    facts::set(&mut tx, "roles", &roles.prefix).await?;
     tx.execute("reset role", vec![]).await?;
     let schema = schema(&mut tx).await?;
     for role in [run, audit] {

@@ -2,6 +2,7 @@
 
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
+use super::facts;
 use crate::domain::period::Timestamp;
 
 /// A run that begins.
@@ -184,9 +185,7 @@ pub async fn charged_up_to(tx: &mut Tx, before_run: i64) -> Result<Option<Timest
 
 /// Business time: the latest as-of that a run has worked at. It never goes back.
 pub async fn business_time(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    let row = tx.row("select value from instance where name = 'business_time'", vec![]).await?;
-    let Some(row) = row else { return Ok(None) };
-    let text = row.text(0)?;
+    let Some(text) = facts::get(tx, "business_time").await? else { return Ok(None) };
     let micros = text.parse().map_err(|_| StoreError::Corrupt(format!("business time is `{text}`")))?;
     Ok(Some(Timestamp(micros)))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, for_update_of};
 use super::error::StoreError;
+use super::facts;
 use super::failures::{FailedMessage, FailureId, OpenFailure};
 use super::orders::LedgerWriter;
 use crate::domain::charge::{Charge, Payer, Place, Span};
@@ -19,12 +20,12 @@ use crate::domain::settle::{GivenBack, SettledParts, To};
 /// Where the charges of a message are found: account, window, run, and class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChargeKey {
-    pub account_id: String,
+    pub account_id: Arc<str>,
     pub window: i64,
     pub run_no: i64,
-    pub product: String,
-    pub template_type: String,
-    pub country: String,
+    pub product: Arc<str>,
+    pub template_type: Arc<str>,
+    pub country: Arc<str>,
 }
 
 impl ChargeKey {
@@ -59,12 +60,12 @@ pub async fn charges(
     let mut found: BTreeMap<ChargeKey, Vec<Charge>> = BTreeMap::new();
     for row in super::rows_with_values(tx, "account_id, began, run", rows, &select).await? {
         let key = ChargeKey {
-            account_id: row.text(0)?,
+            account_id: row.text(0)?.into(),
             window: row.int(1)?,
             run_no: row.int(2)?,
-            product: row.text(3)?,
-            template_type: row.text(4)?,
-            country: row.text(5)?,
+            product: row.text(3)?.into(),
+            template_type: row.text(4)?.into(),
+            country: row.text(5)?.into(),
         };
         found.entry(key).or_default().push(charge(&row)?);
     }
@@ -204,7 +205,7 @@ impl Returns {
                 To::Balance => (0, Some("balance")),
             };
             self.rows.push(&[
-                message.account_id.as_str().into(),
+                (&*message.account_id).into(),
                 message.key.hi.into(),
                 message.key.lo.into(),
                 part.into(),
@@ -213,9 +214,9 @@ impl Returns {
                 received_at.0.into(),
                 charged.window.into(),
                 charged.run_no.into(),
-                message.product.as_str().into(),
-                message.template_type.as_str().into(),
-                message.country.as_str().into(),
+                (&*message.product).into(),
+                (&*message.template_type).into(),
+                (&*message.country).into(),
                 from_plan.into(),
                 to_plan.into(),
                 money_to.into(),
@@ -285,19 +286,13 @@ impl FinalUpTo {
     }
 
     pub async fn load(tx: &mut Tx) -> Result<FinalUpTo, StoreError> {
-        let row = tx.row("select value from instance where name = 'final_up_to'", vec![]).await?;
-        let Some(row) = row else { return Ok(FinalUpTo::NOTHING) };
-        let text = row.text(0)?;
-        let corrupt = || StoreError::Corrupt(format!("windows are final up to `{text}`"));
-        let (window, run_no) = text.split_once(' ').ok_or_else(corrupt)?;
-        let window = Timestamp(window.parse().map_err(|_| corrupt())?);
-        Ok(FinalUpTo { window, run_no: run_no.parse().map_err(|_| corrupt())? })
+        let known = facts::pair(tx, "final_up_to").await?;
+        Ok(known
+            .map_or(FinalUpTo::NOTHING, |(window, run_no)| FinalUpTo { window: Timestamp(window), run_no }))
     }
 
     pub async fn save(self, tx: &mut Tx) -> Result<(), StoreError> {
-        let sql = "insert into instance (name, value) values ('final_up_to', $1) \
-                   on conflict (name) do update set value = excluded.value";
-        tx.execute(sql, values![format!("{} {}", self.window.0, self.run_no)]).await.map(|_| ())
+        facts::set_pair(tx, "final_up_to", (self.window.0, self.run_no)).await
     }
 }
 

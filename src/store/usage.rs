@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use self::counting::Counting;
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
+use super::facts;
 use crate::domain::period::{Day, Month, Timestamp, Zone};
 
 /// Counts of messages of one kind and day, in units but for the attempts.
@@ -86,19 +87,12 @@ pub struct WrittenUpTo {
 
 impl WrittenUpTo {
     pub async fn load(tx: &mut Tx) -> Result<Option<WrittenUpTo>, StoreError> {
-        let row = tx.row("select value from instance where name = 'usage_up_to'", vec![]).await?;
-        let Some(row) = row else { return Ok(None) };
-        let text = row.text(0)?;
-        let corrupt = || StoreError::Corrupt(format!("usage is written up to `{text}`"));
-        let (day, run_no) = text.split_once(' ').ok_or_else(corrupt)?;
-        let day = Timestamp(day.parse().map_err(|_| corrupt())?);
-        Ok(Some(WrittenUpTo { day, run_no: run_no.parse().map_err(|_| corrupt())? }))
+        let known = facts::pair(tx, "usage_up_to").await?;
+        Ok(known.map(|(day, run_no)| WrittenUpTo { day: Timestamp(day), run_no }))
     }
 
     pub async fn save(self, tx: &mut Tx) -> Result<(), StoreError> {
-        let sql = "insert into instance (name, value) values ('usage_up_to', $1) \
-                   on conflict (name) do update set value = excluded.value";
-        tx.execute(sql, values![format!("{} {}", self.day.0, self.run_no)]).await.map(|_| ())
+        facts::set_pair(tx, "usage_up_to", (self.day.0, self.run_no)).await
     }
 }
 

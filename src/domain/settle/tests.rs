@@ -87,7 +87,13 @@ fn failure<'a>(product: &'a Product, paid: &[Paid]) -> Failure<'a> {
 
 /// Settles and gives what came of each failure as text: `plan 3 +2000`, `5 at 0.05 to the balance`.
 fn settle(account: &mut Account, failures: &[Failure<'_>]) -> (Vec<Vec<String>>, Settled) {
-    let settled = settle_account(account, failures, Zone::parse("Asia/Shanghai").unwrap(), 7).unwrap();
+    let settled = settle_account(
+        account,
+        failures,
+        Zone::parse("Asia/Shanghai").unwrap(),
+        SettledBy { run_no: 7, portion: 0 },
+    );
+    let settled = settled.unwrap();
     let words = |back: &GivenBack| match back.to {
         To::Plan(no) => format!("plan {no} +{}", back.units),
         To::Unbilled => format!("{} at {} off what is unbilled", back.units, back.unit_price.unwrap()),

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use super::order::Waiting;
 use crate::domain::charge::Place;
 use crate::domain::product::{Catalog, ChargeOn};
-use crate::store::failures::{self, Answers, FailedMessage, FailureId, Matched, OpenFailure};
+use crate::store::failures::{Answers, FailedMessage, FailureId, Matched, OpenFailure, OpenFailures};
 use crate::store::{StoreError, Tx};
 
 /// Failures of the messages that a run charges, by where these came in.
@@ -39,15 +39,23 @@ impl Failed {
 impl KnownFailures {
     pub async fn load(tx: &mut Tx, run_no: i64, catalog: &Catalog) -> Result<KnownFailures, StoreError> {
         let mut known = KnownFailures::default();
-        for failure in failures::open(tx).await? {
-            let Matched::One(message) = &failure.message else { continue };
-            if let Some(units) = counts(&failure, message, run_no, catalog) {
-                let failed = known.failed.entry(message.place);
-                let failed = failed.or_insert_with(|| Failed { message: message.clone(), units: Vec::new() });
-                failed.add(failure.id, units);
+        let mut open = OpenFailures::default();
+        loop {
+            let portion = open.next(tx).await?;
+            if portion.is_empty() {
+                return Ok(known);
             }
+            portion.into_iter().for_each(|failure| known.add(failure, run_no, catalog));
         }
-        Ok(known)
+    }
+
+    fn add(&mut self, failure: OpenFailure, run_no: i64, catalog: &Catalog) {
+        let Matched::One(message) = &failure.message else { return };
+        if let Some(units) = counts(&failure, message, run_no, catalog) {
+            let failed = self.failed.entry(message.place);
+            let failed = failed.or_insert_with(|| Failed { message: message.clone(), units: Vec::new() });
+            failed.add(failure.id, units);
+        }
     }
 
     /// The message with the units that are still to be charged; None where it failed whole.
@@ -90,7 +98,7 @@ fn counts(failure: &OpenFailure, message: &FailedMessage, run_no: i64, catalog: 
     let billable = matches!(message.disposition.as_deref(), None | Some("too_long"));
     let on_receipt = catalog.get(&message.product).is_some_and(|p| p.charge_on == ChargeOn::Receipt);
     let in_time = failure.reported_in_time(message) && failure.received_in_time(message);
-    if !(now_charged && billable && on_receipt && in_time) {
+    if !(now_charged && billable && on_receipt && in_time) || failure.contradicted {
         return None;
     }
     match failure.parts {
