@@ -59,12 +59,17 @@ pub struct GivingBack<'c> {
 }
 
 impl<'c> GivingBack<'c> {
-    pub async fn begin(tx: &mut Tx, config: &'c Config, run_no: i64) -> Result<GivingBack<'c>, StoreError> {
+    pub async fn begin(
+        tx: &mut Tx,
+        config: &'c Config,
+        run_no: i64,
+        as_of: Timestamp,
+    ) -> Result<GivingBack<'c>, StoreError> {
         Ok(GivingBack {
             config,
             by: SettledBy { run_no, portion: 0 },
             final_up_to: FinalUpTo::load(tx).await?,
-            effects: Effects::new(tx, run_no),
+            effects: Effects::new(tx, run_no, as_of),
             returns: Returns::new(tx, run_no),
         })
     }

@@ -94,7 +94,7 @@ pub async fn top_up_in(
         return Err(DeskError::refused("amount_out_of_range", message));
     }
     check_reference(reference)?;
-    let mut account = lock(tx, account_id).await?;
+    let account = lock(tx, account_id).await?;
     match accounts::top_up_of(tx, account_id, reference).await? {
         Some(known) if known == amount => return Ok(()),
         Some(known) => {
@@ -108,11 +108,13 @@ pub async fn top_up_in(
         return Err(DeskError::refused("account_closed", format!("account `{account_id}` is closed")));
     }
     let fits = |_| DeskError::refused("amount_out_of_range", "the balance would be too large for the books");
-    account.funds.balance = account.funds.balance.plus(amount).map_err(fits)?;
-    account.status = account.funds.status_after(account.status).map_err(fits)?;
-    let entry = Entry::top_up(reference, now, &account.currency.as_str().into(), amount);
+    let mut after = account.clone();
+    let currency = account.currency.as_str().into();
+    let entry = Entry::top_up(reference, now, &currency, &mut after.funds, amount);
     let entry = entry.map_err(|fault| DeskError::refused("amount_out_of_range", fault.to_string()))?;
-    Ok(accounts::save_top_up(tx, &account, reference, amount, &entry).await?)
+    after.status = after.funds.status_after(after.status).map_err(fits)?;
+    accounts::add_top_up(tx, account_id, reference, amount, now).await?;
+    Ok(accounts::save(tx, &account, &after, &[entry], now).await?)
 }
 
 pub(super) fn check_reference(reference: &str) -> Result<(), DeskError> {

@@ -357,7 +357,7 @@ async fn give_back(
     now: Timestamp,
 ) -> Result<(), DeskError> {
     let Claimed { failure, message, charge_run } = claimed;
-    let mut giving_back = GivingBack::begin(tx, config, run_no).await?;
+    let mut giving_back = GivingBack::begin(tx, config, run_no, now).await?;
     let claim = Claim::new(message, *charge_run, failure.id.part, now);
     let answers = giving_back.settle(tx, &[(&message.account_id, vec![claim])]).await?;
     match answers.into_iter().next() {

@@ -199,7 +199,8 @@ impl Story {
         claims: Vec<Claim<'_>>,
     ) -> Result<IfFailed, StoreError> {
         let account = &self.stored.message.account_id;
-        let mut giving_back = GivingBack::begin(tx, config, 0).await?;
+        let as_of = claims.first().map(|claim| claim.received_at).unwrap_or_default();
+        let mut giving_back = GivingBack::begin(tx, config, 0, as_of).await?;
         let (received_at, parts): (Vec<_>, Vec<_>) = claims.iter().map(|c| (c.received_at, c.part)).unzip();
         let answers = giving_back.settle(tx, &[(account, claims)]).await?;
         let answers = match answers.into_iter().next() {

@@ -59,6 +59,24 @@ impl Funds {
         self.balance.minus(self.unbilled)?.minus(self.due)
     }
 
+    /// Money for the customer: what is due is paid first, the rest is theirs (D60).
+    pub fn pay_in(&mut self, amount: Micros) -> Result<Split, MoneyFault> {
+        let due = self.due.min(amount).max(Micros::ZERO);
+        let balance = amount.minus(due)?;
+        self.due = self.due.minus(due)?;
+        self.balance = self.balance.plus(balance)?;
+        Ok(Split { balance, due })
+    }
+
+    /// A claim on the customer: the balance pays as far as it goes, the rest is due (D30, D61).
+    pub fn claim(&mut self, amount: Micros) -> Result<Split, MoneyFault> {
+        let balance = self.balance.min(amount).max(Micros::ZERO);
+        let due = amount.minus(balance)?;
+        self.balance = self.balance.minus(balance)?;
+        self.due = self.due.plus(due)?;
+        Ok(Split { balance, due })
+    }
+
     /// The status that these funds ask for: overdue below the credit limit; cleared only by
     /// something above zero, or, with a credit limit, above the limit (D2, D61).
     pub fn status_after(&self, status: Status) -> Result<Status, MoneyFault> {
@@ -69,6 +87,13 @@ impl Funds {
             unchanged => unchanged,
         })
     }
+}
+
+/// An amount by where it went: to or from the balance, and on or off what is due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    pub balance: Micros,
+    pub due: Micros,
 }
 
 /// What a month has accrued of one product under one VAT rate: VAT is split off the running total,
@@ -141,6 +166,17 @@ mod tests {
         assert_eq!(after(6, Status::Active), Status::Suspended);
         assert_eq!(after(5, Status::Suspended), Status::Suspended);
         assert_eq!(after(4, Status::Suspended), Status::Active);
+    }
+
+    #[test]
+    fn money_pays_what_is_due_first_and_claims_take_the_balance_first() {
+        let split = |balance, due| Split { balance: Micros(balance), due: Micros(due) };
+        let mut funds = funds(20, 0, 0);
+        assert_eq!(funds.claim(Micros(50)), Ok(split(20, 30)));
+        assert_eq!((funds.balance, funds.due), (Micros(0), Micros(30)));
+        assert_eq!(funds.pay_in(Micros(10)), Ok(split(0, 10)));
+        assert_eq!(funds.pay_in(Micros(25)), Ok(split(5, 20)));
+        assert_eq!((funds.balance, funds.due), (Micros(5), Micros(0)));
     }
 
     #[test]

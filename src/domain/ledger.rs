@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::account::{Funds, Split};
 use super::money::{Micros, MoneyFault};
 use super::period::Timestamp;
 use super::product::{ChargeOn, Product};
@@ -28,16 +29,26 @@ pub enum Ledger {
     PendingReceipt,
     /// VAT of what is not yet invoiced.
     VatPending,
+    /// VAT of what is invoiced.
+    VatOutput,
     /// Revenue: the product's branch, and whether a plan or pay-as-you-go earned it.
     Income(Arc<str>, Earned),
     /// What giving back plan units as money costs beyond their own value.
     RefundDifference,
+    /// Plan value that ended with its plan.
+    Breakage,
+    /// Claimed for violations of the terms (R57).
+    Penalty,
+    /// What bills leave out below a hundredth of the currency unit (D13).
+    RoundDown,
     /// Units that a plan can still pay with.
     QuotaPlan(i64),
     /// Units charged on receipt and not yet final.
     QuotaPending,
     QuotaIssued,
     QuotaConsumed,
+    /// Units that ended with their plan.
+    QuotaExpired,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,13 +86,18 @@ impl fmt::Display for Ledger {
             Ledger::ContractPlan(_) => "Liabilities:Contract:Plan",
             Ledger::PendingReceipt => "Liabilities:Pending:Receipt",
             Ledger::VatPending => "Liabilities:VAT:Pending",
+            Ledger::VatOutput => "Liabilities:VAT:Output",
             Ledger::Income(branch, Earned::Plan) => return write!(f, "Income:{branch}:Plan"),
             Ledger::Income(branch, Earned::Payg) => return write!(f, "Income:{branch}:Payg"),
             Ledger::RefundDifference => "Income:RefundDifference",
+            Ledger::Breakage => "Income:Breakage",
+            Ledger::Penalty => "Income:Penalty",
+            Ledger::RoundDown => "Income:RoundDown",
             Ledger::QuotaPlan(_) => "Quota:Plan",
             Ledger::QuotaPending => "Quota:Pending",
             Ledger::QuotaIssued => "Equity:Quota:Issued",
             Ledger::QuotaConsumed => "Equity:Quota:Consumed",
+            Ledger::QuotaExpired => "Equity:Quota:Expired",
         })
     }
 }
@@ -94,6 +110,34 @@ pub enum Cause {
     },
     Order {
         order_no: i64,
+    },
+    /// Cash paid out to the customer.
+    Withdrawal {
+        reference: String,
+    },
+    /// The account's so many-eth penalty.
+    Penalty {
+        penalty_no: i64,
+    },
+    /// What an order gave back: the order's so many-eth refund.
+    Refund {
+        order_no: i64,
+        refund_no: i64,
+    },
+    /// The end of a plan: what is left of it is forfeited.
+    Expiry {
+        plan_no: i64,
+    },
+    /// A month's bill and its payment; the month as 202603.
+    Bill {
+        month: i64,
+    },
+    /// VAT that an invoice made payable, and what its return took back.
+    Invoice {
+        invoice_no: i64,
+    },
+    InvoiceReturn {
+        invoice_no: i64,
     },
     /// The charges of one window in one run.
     Charge {
@@ -124,6 +168,13 @@ impl fmt::Display for Cause {
         match self {
             Cause::TopUp { reference } => write!(f, "top-up:{reference}"),
             Cause::Order { order_no } => write!(f, "order:{order_no}"),
+            Cause::Withdrawal { reference } => write!(f, "withdrawal:{reference}"),
+            Cause::Penalty { penalty_no } => write!(f, "penalty:{penalty_no}"),
+            Cause::Refund { order_no, refund_no } => write!(f, "refund:{order_no}:{refund_no}"),
+            Cause::Expiry { plan_no } => write!(f, "expiry:{plan_no}"),
+            Cause::Bill { month } => write!(f, "bill:{month}"),
+            Cause::Invoice { invoice_no } => write!(f, "invoice:{invoice_no}"),
+            Cause::InvoiceReturn { invoice_no } => write!(f, "invoice-return:{invoice_no}"),
             Cause::Charge { window, run_no } => write!(f, "charge:{}:{run_no}", window.0 / 1_000_000),
             Cause::Return { received_at, run_no, portion: 0 } => {
                 write!(f, "return:{}:{run_no}", received_at.0)
@@ -192,17 +243,44 @@ impl Entry {
         }
     }
 
-    /// A top-up: cash in the bank, owed to the customer.
+    /// A top-up: cash in the bank, owed to the customer; what is due is paid by it first.
     pub fn top_up(
         reference: &str,
         at: Timestamp,
         currency: &Arc<str>,
+        funds: &mut Funds,
         amount: Micros,
     ) -> Result<Entry, LedgerFault> {
         let mut entry = Entry::new(Cause::TopUp { reference: reference.to_owned() }, at);
         entry.debit(Ledger::Bank, currency, amount.0)?;
-        entry.credit(Ledger::Balance, currency, amount.0)?;
+        entry.post_paid_in(funds, currency, amount)?;
         entry.balanced()
+    }
+
+    /// Money for the customer, the credit side: it pays what is due first (D60).
+    pub fn post_paid_in(
+        &mut self,
+        funds: &mut Funds,
+        currency: &Arc<str>,
+        amount: Micros,
+    ) -> Result<Split, LedgerFault> {
+        let split = funds.pay_in(amount)?;
+        self.credit(Ledger::Receivable, currency, split.due.0)?;
+        self.credit(Ledger::Balance, currency, split.balance.0)?;
+        Ok(split)
+    }
+
+    /// A claim on the customer, the debit side: the balance pays as far as it goes, the rest is due.
+    pub fn post_claimed(
+        &mut self,
+        funds: &mut Funds,
+        currency: &Arc<str>,
+        amount: Micros,
+    ) -> Result<Split, LedgerFault> {
+        let split = funds.claim(amount)?;
+        self.debit(Ledger::Balance, currency, split.balance.0)?;
+        self.debit(Ledger::Receivable, currency, split.due.0)?;
+        Ok(split)
     }
 
     /// Units of a plan used: they and their released value move on to the receipt, or become
@@ -267,9 +345,13 @@ mod tests {
 
     #[test]
     fn a_top_up_is_owed_to_the_customer() {
-        let entry = Entry::top_up("bank-1", Timestamp(0), &cny(), Micros(500_000_000)).unwrap();
+        let mut funds = Funds { due: Micros(1_000_000), ..Funds::default() };
+        let entry = Entry::top_up("bank-1", Timestamp(0), &cny(), &mut funds, Micros(5_000_000)).unwrap();
         let lines: Vec<_> = entry.postings.iter().map(|((l, _), a)| format!("{l} {a}")).collect();
-        assert_eq!(lines, ["Assets:Bank 500000000", "Liabilities:Customer:Balance -500000000"]);
+        let posted =
+            ["Assets:Bank 5000000", "Assets:Receivable -1000000", "Liabilities:Customer:Balance -4000000"];
+        assert_eq!(lines, posted);
+        assert_eq!((funds.balance, funds.due), (Micros(4_000_000), Micros::ZERO));
         assert_eq!(entry.cause.to_string(), "top-up:bank-1");
     }
 

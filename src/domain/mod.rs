@@ -5,6 +5,7 @@ pub mod period;
 
 pub mod length;
 pub mod message;
+pub mod notice;
 pub mod receipt;
 pub mod product;
 pub mod price;

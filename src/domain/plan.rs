@@ -15,6 +15,8 @@ pub struct Plan {
     pub size: i64,
     /// Units that can still pay.
     pub remaining: i64,
+    /// Units that ended unused with the plan's validity, or with a refund of its order.
+    pub forfeited: i64,
     /// What was paid for it, net of VAT: the liability at purchase.
     pub net: Micros,
     /// The part of `net` that has been released by use.
@@ -82,9 +84,10 @@ impl Plan {
         Micros(self.settle().0 + carried.0)
     }
 
-    /// How many units may come back: never more than were bought (R93).
+    /// How many units may come back: never more than were bought (R93), and none to a plan whose rest
+    /// was forfeited.
     pub fn room(&self) -> i64 {
-        self.size - self.remaining
+        if self.forfeited > 0 { 0 } else { self.size - self.remaining }
     }
 
     /// Takes units back with the value that they carry.
@@ -118,6 +121,7 @@ mod tests {
             product: "sms-domestic".into(),
             size,
             remaining: size,
+            forfeited: 0,
             net: Micros(net),
             released: Micros::ZERO,
             carried: Micros::ZERO,

@@ -292,7 +292,7 @@ impl Settler<'_> {
                 (To::Unbilled, Micros(-lowered.0))
             }
             _ => {
-                self.credit_balance(entry, gross)?;
+                entry.post_paid_in(&mut self.account.funds, &currency, gross)?;
                 (To::Balance, piece.net)
             }
         };
@@ -316,18 +316,6 @@ impl Settler<'_> {
             amount: gross,
             net,
         })
-    }
-
-    /// Money for the customer pays what is due first (D60).
-    fn credit_balance(&mut self, entry: &mut Entry, gross: Micros) -> Result<(), SettleFault> {
-        let funds = &mut self.account.funds;
-        let pays_due = funds.due.min(gross).max(Micros::ZERO);
-        funds.due = funds.due.minus(pays_due)?;
-        let paid_in = gross.minus(pays_due)?;
-        funds.balance = funds.balance.plus(paid_in)?;
-        entry.credit(Ledger::Receivable, &self.account.currency, pays_due.0)?;
-        entry.credit(Ledger::Balance, &self.account.currency, paid_in.0)?;
-        Ok(())
     }
 }
 

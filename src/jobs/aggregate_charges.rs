@@ -52,7 +52,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
 
     let classes = names.classes(&run);
     let mut charging = Charging {
-        effects: Effects::new(run.tx, run.run_no),
+        effects: Effects::new(run.tx, run.run_no, run.as_of),
         answers: Answers::new(run.tx, run.run_no),
         known: &known,
         names: &names,
@@ -207,10 +207,10 @@ impl Charging<'_> {
     fn charge_account(&mut self, mut account: Account, last_entry: i64, messages: &[Waiting]) {
         let id = account.account_id.clone();
         let number = messages.first().map_or(0, |m| m.account);
+        let before = account.clone();
         if self.suspended_now.contains(&number) {
             account.status = Status::Active;
         }
-        let before = account.clone();
         let usage: Vec<Usage> = messages.iter().map(usage).collect();
         let tariff = Tariff {
             classes: self.classes,

@@ -25,7 +25,7 @@ const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     run.progress.begin("settling", None);
-    let giving_back = GivingBack::begin(run.tx, run.config, run.run_no).await?;
+    let giving_back = GivingBack::begin(run.tx, run.config, run.run_no, run.as_of).await?;
     let mut settling = Settling {
         giving_back,
         answers: Answers::new(run.tx, run.run_no),

@@ -4,6 +4,7 @@ use super::db::{Row, Tx, values};
 use super::dialect::for_update;
 use super::error::StoreError;
 use super::orders::save_entries;
+use super::standing::{Change, Standings};
 use crate::domain::account::{Funds, Kind, Status};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
@@ -23,14 +24,15 @@ pub struct AccountRow {
     pub funds: Funds,
     pub verified_at: Option<Timestamp>,
     pub created_at: Timestamp,
-    /// Numbers of the last order, plan and ledger entry.
+    /// Numbers of the last order, plan, ledger entry and penalty.
     pub orders: i64,
     pub plans: i64,
     pub entries: i64,
+    pub penalties: i64,
 }
 
 const COLUMNS: &str = "account_id, name, kind, currency, email, phone, locale, status, balance, unbilled, due, \
-    credit_limit, verified_at, created_at, orders, plans, entries";
+    credit_limit, verified_at, created_at, orders, plans, entries, penalties";
 
 fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
     let account_id = row.text(0)?;
@@ -55,6 +57,7 @@ fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
         orders: row.int(14)?,
         plans: row.int(15)?,
         entries: row.int(16)?,
+        penalties: row.int(17)?,
         account_id,
     })
 }
@@ -114,21 +117,56 @@ pub async fn top_up_of(tx: &mut Tx, account_id: &str, reference: &str) -> Result
     row.map(|row| row.int(0).map(Micros)).transpose()
 }
 
-/// Saves a top-up of a locked account: the money, the status that follows, the entry.
-pub async fn save_top_up(
+/// Saves what was made of a locked account: its money, the entries, and the status that follows, with
+/// its event. `before` is the account as it was locked, `after` as it is to be; numbers of orders, plans
+/// and penalties go along.
+pub async fn save(
     tx: &mut Tx,
-    account: &AccountRow,
+    before: &AccountRow,
+    after: &AccountRow,
+    entries: &[Entry],
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let last_entry = before.entries + entries.len() as i64;
+    let sql = "update accounts set balance = $2, unbilled = $3, due = $4, status = $5, entries = $6, orders = $7, \
+               plans = $8, penalties = $9 where account_id = $1";
+    let (id, funds) = (&after.account_id, &after.funds);
+    let values = values![
+        id,
+        funds.balance.0,
+        funds.unbilled.0,
+        funds.due.0,
+        after.status.as_str(),
+        last_entry,
+        after.orders,
+        after.plans,
+        after.penalties
+    ];
+    tx.execute(sql, values).await?;
+    save_entries(tx, id, before.entries, entries).await?;
+    let mut standings = Standings::default();
+    standings.push(&Change {
+        account_id: id,
+        entry_no: last_entry,
+        before: before.status,
+        after: after.status,
+        available: funds.available().unwrap_or_default(),
+        at,
+        reason: None,
+    });
+    standings.flush(tx).await
+}
+
+/// Notes a top-up under its reference.
+pub async fn add_top_up(
+    tx: &mut Tx,
+    account_id: &str,
     reference: &str,
     amount: Micros,
-    entry: &Entry,
+    at: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "insert into top_ups (account_id, reference, amount, at) values ($1, $2, $3, $4)";
-    tx.execute(sql, values![&account.account_id, reference, amount.0, entry.at.0]).await?;
-    let sql = "update accounts set balance = $2, status = $3, entries = $4 where account_id = $1";
-    let status = account.status.as_str();
-    let values = values![&account.account_id, account.funds.balance.0, status, account.entries + 1];
-    tx.execute(sql, values).await?;
-    save_entries(tx, &account.account_id, account.entries, std::slice::from_ref(entry)).await
+    tx.execute(sql, values![account_id, reference, amount.0, at.0]).await.map(|_| ())
 }
 
 pub async fn verify(tx: &mut Tx, account_id: &str, now: Timestamp) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::months::{self, Months};
 use super::orders::LedgerWriter;
+use super::standing::{Change, Standings};
 use super::suspense::Suspensions;
 use crate::domain::account::{Account, Funds, Kind, Status};
 use crate::domain::charge::{Charge, Charged, Class, Payer};
@@ -258,7 +259,7 @@ fn account(row: &Row) -> Result<(Account, i64), StoreError> {
 
 /// The columns of a plan, as [`plan`] reads them.
 pub(super) const PLAN: &str = "account_id, plan_no, product, size, remaining, net, released, carried, effective_at, \
-    expires_at, last_draw_run";
+    expires_at, last_draw_run, forfeited";
 
 pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
     Ok(Plan {
@@ -272,6 +273,7 @@ pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
         effective_at: Timestamp(row.int(8)?),
         expires_at: Timestamp(row.int(9)?),
         last_draw: row.opt_int(10)?,
+        forfeited: row.int(11)?,
     })
 }
 
@@ -284,13 +286,16 @@ pub struct Effects {
     months: Months,
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
+    standings: Standings,
+    /// Business time of the run.
+    as_of: Timestamp,
 }
 
 /// Accounts whose updates are kept before they are written.
 const UPDATES: usize = 1_000;
 
 impl Effects {
-    pub fn new(tx: &Tx, run_no: i64) -> Effects {
+    pub fn new(tx: &Tx, run_no: i64, as_of: Timestamp) -> Effects {
         let charges = "account_id, window_start, run_no, product, template_type, country, first_unit, units, \
                        messages, plan_no, unit_price, amount, net, first_batch, first_line, first_units, \
                        last_batch, last_line, last_units";
@@ -302,6 +307,8 @@ impl Effects {
             months: Months::new(tx.dialect()),
             accounts: Vec::new(),
             plans: Vec::new(),
+            standings: Standings::default(),
+            as_of,
         }
     }
 
@@ -328,6 +335,15 @@ impl Effects {
         let id = &*after.account_id;
         let last_entry = last_entry + entries.len() as i64;
         let funds = &after.funds;
+        self.standings.push(&Change {
+            account_id: id,
+            entry_no: last_entry,
+            before: before.status,
+            after: after.status,
+            available: funds.available().unwrap_or_default(),
+            at: self.as_of,
+            reason: None,
+        });
         self.accounts.push(values![
             id,
             funds.balance.0,
@@ -417,6 +433,7 @@ impl Effects {
                          where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
         let columns = "account_id, plan_no, remaining, released, carried, last_draw";
         super::with_values(tx, columns, rows, statement).await?;
+        self.standings.flush(tx).await?;
         self.months.flush(tx).await
     }
 }

@@ -45,7 +45,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I08 what a plan has paid is the sum of its charges less what came back",
-        "select p.plan_id from plans p where p.size - p.remaining <> coalesce((select sum(c.units) \
+        "select p.plan_id from plans p where p.size - p.remaining - p.forfeited <> coalesce((select sum(c.units) \
          from charges c where c.account_id = p.account_id and c.plan_no = p.plan_no), 0) \
          - coalesce((select sum(r.units) from returns r where r.account_id = p.account_id \
            and r.to_plan = p.plan_no), 0)",

@@ -13,6 +13,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("append_only", include_str!("../../migrations/0004_append_only.sql")),
     ("lean_books", include_str!("../../migrations/0005_lean_books.sql")),
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
+    ("money", include_str!("../../migrations/0007_money.sql")),
 ];
 
 /// The version that this binary works with.

@@ -1,6 +1,6 @@
 //! Orders, plans and ledger entries of one account.
 
-use super::accounts::AccountRow;
+use super::accounts::{self, AccountRow};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
@@ -130,12 +130,11 @@ pub async fn save_order(
         ];
         tx.execute(sql, values).await?;
     }
-    let sql = "update accounts set balance = balance - $2, orders = $3, plans = plans + $4, entries = $5 \
-               where account_id = $1";
-    let count = order.plans.len() as i64;
-    let values = values![account_id, order.total.0, order.order_no, count, account.entries + 1];
-    tx.execute(sql, values).await?;
-    save_entries(tx, account_id, account.entries, std::slice::from_ref(&order.entry)).await
+    let mut after = account.clone();
+    after.funds.balance = Micros(after.funds.balance.0 - order.total.0);
+    after.orders = order.order_no;
+    after.plans += order.plans.len() as i64;
+    accounts::save(tx, account, &after, std::slice::from_ref(&order.entry), order.placed_at).await
 }
 
 /// Appends entries to an account's ledger after number `last`.

@@ -57,6 +57,7 @@ fn plan(plan_no: i64, units: i64, from: i64, until: i64) -> Plan {
         product: "sms".into(),
         size: units,
         remaining: units,
+        forfeited: 0,
         net: Micros(1_000_000),
         released: Micros::ZERO,
         carried: Micros::ZERO,

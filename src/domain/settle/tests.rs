@@ -42,6 +42,7 @@ fn plan(plan_no: i64, size: i64, used: i64, last_draw: i64, expires_at: Timestam
         product: "sms".into(),
         size,
         remaining: size,
+        forfeited: 0,
         net: Micros(size * 4 * CENT),
         released: Micros::ZERO,
         carried: Micros::ZERO,

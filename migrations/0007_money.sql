@@ -1,0 +1,70 @@
+-- What a customer owes and is owed: status changes, claims, withdrawals, penalties; and notices.
+
+alter table accounts add column closed_at {int};
+alter table accounts add column penalties {int} not null default 0;  -- last penalty number
+
+-- Who paid, where it is told: another than the verified entity is shown (R85, D36).
+alter table top_ups add column payer {text};
+
+-- The invoice that stands for the order; null where there is none, or it was returned (D28).
+alter table orders add column invoice_no {int};
+
+create table withdrawals (
+    account_id {text} not null references accounts,
+    reference  {text} not null,
+    amount     {int} not null check (amount > 0),
+    at         {int} not null,
+    primary key (account_id, reference)
+){strict};
+
+-- Against the account: the balance paid `amount` as far as it went. Against an order: its refunds are
+-- lower by `amount`, and nothing moves before (R57, D30).
+create table penalties (
+    account_id {text} not null references accounts,
+    penalty_no {int} not null,
+    order_no   {int},
+    amount     {int} not null check (amount > 0),
+    reason     {text} not null,
+    at         {int} not null,
+    primary key (account_id, penalty_no)
+){strict};
+
+-- What was billed or claimed and could not be paid at once. Payments pay the oldest first, so that of
+-- what is due now the newest claims are open: nothing here is ever changed.
+create table claims (
+    account_id {text} not null references accounts,
+    kind       {text} not null check (kind in ('bill', 'penalty')),
+    ref        {text} not null,              -- the month, the penalty's number
+    at         {int} not null,
+    amount     {int} not null check (amount > 0),
+    primary key (account_id, kind, ref)
+){strict};
+
+-- Every change of an account's status, with the ledger entry that brought it: gateways follow it.
+create table account_events (
+    account_id {text} not null,
+    entry_no   {int} not null,               -- the account's last entry then
+    status     {text} not null check (status in ('active', 'suspended', 'closed')),
+    at         {int} not null,
+    reason     {text} not null,
+    available  {int} not null,
+    primary key (account_id, entry_no, status)
+){strict};
+
+create index account_events_time on account_events (at);
+
+create view v_account_events as
+select v.account_id, {time v.at} as at, v.status, v.reason, {money v.available} as available, e.cause
+from account_events v left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no;
+
+-- What is to be told, once each; delivered later, by each channel.
+create table notices (
+    notice_no  {serial},
+    account_id {text} not null,              -- '' for the operator
+    kind       {text} not null,
+    subject    {text} not null,
+    due        {int} not null,
+    at         {int} not null,               -- when it was decided
+    facts      {text} not null,              -- a JSON object of name to [type, value]
+    unique (account_id, kind, subject, due)
+){strict};

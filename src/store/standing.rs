@@ -1,0 +1,60 @@
+//! Changes of an account's standing: active, suspended, closed. Each is an event that gateways follow,
+//! linked to the ledger entry that brought it, and a notice to the customer (D2).
+
+use super::db::{Tx, Value, values};
+use super::error::StoreError;
+use super::notices::Notices;
+use crate::domain::account::Status;
+use crate::domain::money::Micros;
+use crate::domain::notice::{Fact, Notice, NoticeKind};
+use crate::domain::period::Timestamp;
+
+/// A change of one account's status.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    pub account_id: &'a str,
+    /// The account's last ledger entry.
+    pub entry_no: i64,
+    pub before: Status,
+    pub after: Status,
+    pub available: Micros,
+    pub at: Timestamp,
+    /// Why it was closed, in somebody's words; else it follows from the money.
+    pub reason: Option<&'a str>,
+}
+
+/// Changes of a transaction.
+#[derive(Default)]
+pub struct Standings {
+    events: Vec<Vec<Value>>,
+    notices: Notices,
+}
+
+impl Standings {
+    /// Takes up what may be a change.
+    pub fn push(&mut self, change: &Change<'_>) {
+        let Change { account_id, entry_no, after, available, at, .. } = *change;
+        if change.before == after {
+            return;
+        }
+        let (reason, kind) = match after {
+            Status::Suspended => ("overdue", Some(NoticeKind::Suspended)),
+            Status::Active => ("paid", Some(NoticeKind::Restored)),
+            Status::Closed => ("closed", None),
+        };
+        let reason = change.reason.unwrap_or(reason);
+        self.events.push(values![account_id, entry_no, after.as_str(), at.0, reason, available.0]);
+        if let Some(kind) = kind {
+            let facts = vec![("available", Fact::Money(available))];
+            let notice = Notice { kind, subject: entry_no.to_string(), due: at, facts };
+            self.notices.push(account_id, &notice, at);
+        }
+    }
+
+    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let columns = "account_id, entry_no, status, at, reason, available";
+        let statement = format!("insert into account_events ({columns}) select {columns} from v");
+        super::with_values(tx, columns, std::mem::take(&mut self.events), &statement).await?;
+        self.notices.flush(tx).await
+    }
+}
