@@ -1,6 +1,9 @@
 -- What a customer owes and is owed: status changes, claims, withdrawals, penalties; and notices.
 
 alter table accounts add column closed_at {int};
+alter table accounts add column verified_region {text};  -- for which region, where it is told (R3)
+-- Why the provider suspended it until it is released; null where it did not (R56).
+alter table accounts add column held {text};
 alter table accounts add column penalties {int} not null default 0;  -- last penalty number
 
 -- Who paid, where it is told: another than the verified entity is shown (R85, D36).
@@ -25,8 +28,10 @@ create table penalties (
     order_no   {int},
     amount     {int} not null check (amount > 0),
     reason     {text} not null,
+    reference  {text},
     at         {int} not null,
-    primary key (account_id, penalty_no)
+    primary key (account_id, penalty_no),
+    unique (account_id, reference)
 ){strict};
 
 -- What was billed or claimed and could not be paid at once. Payments pay the oldest first, so that of
@@ -42,19 +47,21 @@ create table claims (
 
 -- Every change of an account's status, with the ledger entry that brought it: gateways follow it.
 create table account_events (
+    event_no   {serial},
     account_id {text} not null,
-    entry_no   {int} not null,               -- the account's last entry then
+    entry_no   {int} not null,               -- the account's last entry then; 0: there was none
     status     {text} not null check (status in ('active', 'suspended', 'closed')),
     at         {int} not null,
     reason     {text} not null,
-    available  {int} not null,
-    primary key (account_id, entry_no, status)
+    available  {int} not null
 ){strict};
 
-create index account_events_time on account_events (at);
+create index account_events_account on account_events (account_id);
 
+-- Read on from the last event_no that was seen, oldest first; a transaction that is still open may add
+-- lower ones, so that a reader goes back a little.
 create view v_account_events as
-select v.account_id, {time v.at} as at, v.status, v.reason, {money v.available} as available, e.cause
+select v.event_no, v.account_id, {time v.at} as at, v.status, v.reason, {money v.available} as available, e.cause
 from account_events v left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no;
 
 -- What is to be told, once each; delivered later, by each channel.

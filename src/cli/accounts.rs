@@ -1,18 +1,23 @@
-//! `account add | verify | activate | show | list | top-up`.
+//! `account add | set | verify | activate | show | list | hold | release | close`, and those of `cash`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::cash::{self, CashCommand};
 use super::orders::{plan_json, plan_table};
 use super::output::table;
 use super::{Failure, Session};
-use crate::desk::accounts;
-use crate::domain::account::{Kind, Status};
+use crate::desk::accounts::{self, Changes};
+use crate::domain::account::Kind;
 use crate::domain::money::Micros;
+use crate::domain::period::Zone;
 use crate::store::accounts::{AccountRow, NewAccount, list};
+use crate::store::cash::{Claim, open_claims};
 use crate::store::orders::{invoiceable, plans};
+use crate::store::standing::{StandingEvent, events};
 
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
@@ -42,6 +47,9 @@ pub enum AccountCommand {
     Verify {
         #[arg(value_name = "ID")]
         account_id: String,
+        /// For which region, such as cn-hangzhou
+        #[arg(long)]
+        region: Option<String>,
     },
     /// Activate a product that asks for it, such as direct-mail
     Activate {
@@ -56,23 +64,57 @@ pub enum AccountCommand {
     },
     /// All accounts
     List,
-    /// Pay cash into an account, once per reference
-    TopUp {
+    /// Change what is given; the rest stays as it is
+    Set {
         #[arg(value_name = "ID")]
         account_id: String,
-        #[arg(value_parser = parse_money, allow_hyphen_values = true)]
-        amount: Micros,
-        /// The payment's own number: the same again changes nothing
         #[arg(long)]
-        reference: String,
+        name: Option<String>,
+        /// individual or enterprise: individuals may not send promotional messages
+        #[arg(long, value_parser = parse_kind)]
+        kind: Option<Kind>,
+        /// "" takes it out
+        #[arg(long)]
+        email: Option<String>,
+        /// "" takes it out
+        #[arg(long)]
+        phone: Option<String>,
+        #[arg(long, value_parser = ["en", "zh-CN"])]
+        locale: Option<String>,
+        #[arg(long, value_parser = parse_money, allow_hyphen_values = true)]
+        credit_limit: Option<Micros>,
     },
+    /// Suspend an account for a violation of the terms, whatever it pays, until it is released
+    Hold {
+        #[arg(value_name = "ID")]
+        account_id: String,
+        #[arg(long)]
+        reason: String,
+    },
+    /// End what `hold` began
+    Release {
+        #[arg(value_name = "ID")]
+        account_id: String,
+    },
+    /// Close an account for good: personal data are erased, the books are kept
+    Close {
+        #[arg(value_name = "ID")]
+        account_id: String,
+    },
+    /// Each change of the account's status, with what brought it
+    Events {
+        #[arg(value_name = "ID")]
+        account_id: String,
+    },
+    #[command(flatten)]
+    Cash(CashCommand),
 }
 
 fn parse_kind(word: &str) -> Result<Kind, String> {
     Kind::parse(word).ok_or_else(|| "write individual or enterprise".into())
 }
 
-fn parse_money(text: &str) -> Result<Micros, String> {
+pub(super) fn parse_money(text: &str) -> Result<Micros, String> {
     Micros::parse(text).map_err(|fault| fault.to_string())
 }
 
@@ -87,8 +129,8 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
             let added = accounts::add(&db, &new, now).await?;
             output.show(&account_json(&added)?, || format!("Added account {}.", added.account_id));
         }
-        AccountCommand::Verify { account_id } => {
-            let account = accounts::verify(&db, &account_id, now).await?;
+        AccountCommand::Verify { account_id, region } => {
+            let account = accounts::verify(&db, &account_id, region.as_deref(), now).await?;
             output.show(&account_json(&account)?, || format!("Account {account_id} is verified."));
         }
         AccountCommand::Activate { account_id, product } => {
@@ -96,28 +138,51 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
             output
                 .show(&account_json(&account)?, || format!("{product} is active for account {account_id}."));
         }
-        AccountCommand::TopUp { account_id, amount, reference } => {
-            let account = accounts::top_up(&db, &account_id, amount, &reference, now).await?;
-            let available = available(&account)?;
-            let json = json!({
-                "account_id": account_id,
-                "balance": account.funds.balance.to_string(),
-                "available": available.to_string(),
-            });
-            output.show(&json, || {
-                let balance = account.funds.balance.for_people();
-                format!("Balance {balance} {}, available {}.", account.currency, available.for_people())
+        AccountCommand::Set { account_id, name, kind, email, phone, locale, credit_limit } => {
+            let changes = Changes { name, kind, email, phone, locale, credit_limit };
+            let account = accounts::change(&db, &account_id, &changes, now).await?;
+            output.show(&account_json(&account)?, || format!("Changed account {account_id}."));
+        }
+        AccountCommand::Hold { account_id, reason } => {
+            let account = accounts::hold(&db, &account_id, &reason, now).await?;
+            output.show(&account_json(&account)?, || {
+                format!("Account {account_id} is suspended until `quittance account release {account_id}`.")
             });
         }
+        AccountCommand::Release { account_id } => {
+            let account = accounts::release(&db, &account_id, now).await?;
+            let words = || format!("Account {account_id} is released: {}.", standing(&account));
+            output.show(&account_json(&account)?, words);
+        }
+        AccountCommand::Close { account_id } => {
+            let account = accounts::close(&db, &account_id, now).await?;
+            output.show(&account_json(&account)?, || closed_words(&account));
+        }
+        AccountCommand::Events { account_id } => {
+            let mut tx = db.read().await?;
+            accounts::find(&mut tx, &account_id).await?;
+            let events = events(&mut tx, &account_id).await?;
+            let json: Vec<Value> = events.iter().map(|event| event_json(event, config.zone)).collect();
+            output.show(&json!(json), || match events.is_empty() {
+                true => format!("Account {account_id} has been active since it was added."),
+                false => event_table(&events, config.zone),
+            });
+        }
+        AccountCommand::Cash(command) => cash::run(session, &db, config.zone, command).await?,
         AccountCommand::Show { account_id } => {
             let mut tx = db.read().await?;
             let account = accounts::find(&mut tx, &account_id).await?;
             let plans = plans(&mut tx, &account_id).await?;
+            let claims = open_claims(&mut tx, &account_id, account.funds.due).await?;
             let mut json = account_json(&account)?;
+            json["claims"] = claims.iter().map(|claim| claim_json(claim, config.zone)).collect();
             json["invoiceable"] = json!(invoiceable(&mut tx, &account_id).await?.to_string());
             json["plans"] = plans.iter().map(|plan| plan_json(plan, config.zone, now)).collect();
             output.show(&json, || {
                 let mut text = sheet(&account, &json);
+                for claim in &claims {
+                    let _ = write!(text, "\n{:<12} {}", "", claim_words(claim, config.zone));
+                }
                 if !plans.is_empty() {
                     text.push_str("\n\n");
                     text.push_str(&plan_table(&plans, config.zone, now));
@@ -141,7 +206,7 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-fn available(account: &AccountRow) -> Result<Micros, Failure> {
+pub(super) fn available(account: &AccountRow) -> Result<Micros, Failure> {
     account
         .funds
         .available()
@@ -160,21 +225,22 @@ fn account_json(account: &AccountRow) -> Result<Value, Failure> {
         "unbilled": account.funds.unbilled.to_string(),
         "available": available(account)?.to_string(),
         "due": account.funds.due.to_string(),
-        "overdue": account.status == Status::Suspended,
+        "overdue": account.is_overdue(),
         "credit_limit": account.funds.credit_limit.to_string(),
         "verified": account.verified_at.is_some(),
+        "verified_region": account.verified_region,
+        "held": account.held,
     }))
 }
 
 fn sheet(account: &AccountRow, json: &Value) -> String {
     let funds = &account.funds;
     let money = |key: &str| json[key].as_str().and_then(|text| Micros::parse(text).ok()).unwrap_or_default();
-    let overdue = if account.status == Status::Suspended { " (overdue)" } else { "" };
     let verified = if account.verified_at.is_some() { ", verified" } else { "" };
     let rows = [
         ("Account", format!("{}  {}", account.account_id, account.name)),
         ("Kind", format!("{}{verified}", account.kind.as_str())),
-        ("Status", format!("{}{overdue}", account.status.as_str())),
+        ("Status", standing(account)),
         ("Balance", format!("{} {}", funds.balance.for_people(), account.currency)),
         ("Unbilled", funds.unbilled.for_people()),
         ("Due", funds.due.for_people()),
@@ -182,6 +248,69 @@ fn sheet(account: &AccountRow, json: &Value) -> String {
         ("Invoiceable", money("invoiceable").for_people()),
     ];
     rows.iter().map(|(name, value)| format!("{name:<12} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The status, and why it is so.
+fn standing(account: &AccountRow) -> String {
+    let status = account.status.as_str();
+    match (&account.held, account.is_overdue()) {
+        (Some(reason), true) => format!("{status} (held: {reason}; overdue)"),
+        (Some(reason), false) => format!("{status} (held: {reason})"),
+        (None, true) => format!("{status} (overdue)"),
+        (None, false) => status.to_owned(),
+    }
+}
+
+fn closed_words(account: &AccountRow) -> String {
+    let (id, funds) = (&account.account_id, &account.funds);
+    let mut text = format!("Account {id} is closed.");
+    if funds.balance > Micros::ZERO {
+        let (balance, currency) = (funds.balance.for_people(), &account.currency);
+        let _ = write!(text, " Its balance of {balance} {currency} can be paid out by `account withdraw`.");
+    }
+    if funds.unbilled > Micros::ZERO {
+        let unbilled = funds.unbilled.for_people();
+        let _ = write!(text, " {unbilled} {} are still to be billed.", account.currency);
+    }
+    text
+}
+
+fn event_json(event: &StandingEvent, zone: Zone) -> Value {
+    json!({
+        "at": zone.format(event.at),
+        "status": event.status,
+        "reason": event.reason,
+        "available": event.available.to_string(),
+        "cause": event.cause,
+    })
+}
+
+fn event_table(events: &[StandingEvent], zone: Zone) -> String {
+    let row = |event: &StandingEvent| {
+        let cause = event.cause.clone().unwrap_or_default();
+        let available = event.available.for_people();
+        vec![zone.format_short(event.at), event.status.clone(), event.reason.clone(), available, cause]
+    };
+    table(&["time", "status", "reason", ">available", "after"], events.iter().map(row).collect())
+}
+
+/// What is due, by what it is for.
+fn claim_json((claim, open): &(Claim, Micros), zone: Zone) -> Value {
+    json!({
+        "kind": claim.kind,
+        "ref": claim.reference,
+        "at": zone.format(claim.at),
+        "amount": claim.amount.to_string(),
+        "open": open.to_string(),
+    })
+}
+
+fn claim_words((claim, open): &(Claim, Micros), zone: Zone) -> String {
+    let what = match claim.kind.as_str() {
+        "bill" => format!("of the bill of {}", claim.reference),
+        _ => format!("of penalty {}", claim.reference),
+    };
+    format!("{} {what}, since {}", open.for_people(), zone.format_short(claim.at))
 }
 
 fn row(account: &AccountRow, json: &Value) -> Vec<String> {

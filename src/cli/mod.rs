@@ -4,6 +4,7 @@
 //! for people, one JSON object for scripts.
 
 mod accounts;
+mod cash;
 mod daemon;
 mod exceptions;
 mod explain;

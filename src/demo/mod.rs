@@ -14,6 +14,7 @@ use self::world::{SampleAccount, SampleMessage, World, world};
 use crate::cli::{Failure, Session, count, table};
 use crate::clock::Stopwatch;
 use crate::config::Config;
+use crate::desk::cash::{TopUp, top_up_in};
 use crate::desk::orders::{Wanted, place_in};
 use crate::desk::{DeskError, accounts};
 use crate::domain::account::Kind;
@@ -116,12 +117,13 @@ async fn open_account(
         credit_limit: Micros::ZERO,
     };
     accounts::add_in(tx, &new, opened).await?;
-    store::accounts::verify(tx, &sample.id, opened).await?;
+    store::accounts::verify(tx, &sample.id, None, opened).await?;
     for product in config.catalog.products.iter().filter(|product| product.needs_activation) {
         store::accounts::activate(tx, &sample.id, &product.id, opened).await?;
     }
     for (at, amount, reference) in &sample.top_ups {
-        accounts::top_up_in(tx, &sample.id, *amount, reference, *at).await?;
+        let top_up = TopUp { amount: *amount, reference, payer: None };
+        top_up_in(tx, &sample.id, top_up, *at).await?;
     }
     for (at, package, quantity) in &sample.orders {
         let wanted = [Wanted { package: package.clone(), quantity: *quantity }];

@@ -1,16 +1,13 @@
-//! Accounts and top-ups (R2, R9, R14, R70, R72, R73, D2, D36, D61, D85).
+//! Accounts and their standing (R2, R9, R14, R56, R70, D26, D61, D85).
 
 use super::DeskError;
+use super::cash::{MAX_AMOUNT, check_words};
 use crate::config::Config;
-use crate::domain::account::Status;
-use crate::domain::ledger::Entry;
+use crate::domain::account::{Kind, Status};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::store::accounts::{self, AccountRow, NewAccount};
 use crate::store::{Db, Tx};
-
-/// The largest amount that one movement may have: a thousand million currency units.
-const MAX_AMOUNT: Micros = Micros(1_000_000_000 * Micros::PER_UNIT);
 
 /// Adds an account. The same again is refused as `account_exists`.
 pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow, DeskError> {
@@ -24,24 +21,26 @@ pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow
 /// The same as part of a larger transaction.
 pub async fn add_in(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<(), DeskError> {
     check_id(&new.account_id)?;
-    if new.name.trim().is_empty() || new.name.chars().count() > 200 || new.name.chars().any(char::is_control)
-    {
-        let message = "a name has 1 to 200 characters, no line breaks among them";
-        return Err(DeskError::refused("bad_name", message));
-    }
+    check_words("bad_name", "a name", &new.name, 200)?;
     if new.currency.len() != 3 || !new.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         let message =
             format!("`{}` is not a currency: write three capital letters, such as CNY", new.currency);
         return Err(DeskError::refused("bad_currency", message));
     }
-    if !(Micros::ZERO..=MAX_AMOUNT).contains(&new.credit_limit) {
-        return Err(DeskError::refused("amount_out_of_range", "a credit limit is 0 or more"));
-    }
+    check_credit_limit(new.credit_limit)?;
     if !accounts::add(tx, new, now).await? {
         let message = format!("account `{}` exists already", new.account_id);
         return Err(DeskError::refused("account_exists", message));
     }
     Ok(())
+}
+
+fn check_credit_limit(limit: Micros) -> Result<(), DeskError> {
+    if (Micros::ZERO..=MAX_AMOUNT).contains(&limit) {
+        return Ok(());
+    }
+    let message = format!("a credit limit is 0 or more, and at most {MAX_AMOUNT}");
+    Err(DeskError::refused("amount_out_of_range", message))
 }
 
 /// Ids stand in file names, ledgers and URLs, so that they are kept plain.
@@ -60,75 +59,143 @@ pub async fn find(tx: &mut Tx, account_id: &str) -> Result<AccountRow, DeskError
     accounts::find(tx, account_id).await?.ok_or_else(|| DeskError::unknown_account(account_id))
 }
 
-/// Locks an account for a change; closed ones can't be changed.
+/// Locks an account for a change.
 pub(super) async fn lock(tx: &mut Tx, account_id: &str) -> Result<AccountRow, DeskError> {
     let account = accounts::lock(tx, account_id).await?;
     account.ok_or_else(|| DeskError::unknown_account(account_id))
 }
 
-/// Pays cash into an account, once per reference. It may end a suspension (D2).
-pub async fn top_up(
+pub(super) fn check_reference(reference: &str) -> Result<(), DeskError> {
+    check_words("bad_reference", "a reference", reference, 128)
+}
+
+/// What is to be changed of an account; None leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub name: Option<String>,
+    pub kind: Option<Kind>,
+    /// An empty one takes it out.
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    pub locale: Option<String>,
+    pub credit_limit: Option<Micros>,
+}
+
+/// Changes an account. Another credit limit may suspend or restore it at once; promotional messages of an
+/// individual that became an enterprise leave suspense with the next run (R70).
+pub async fn change(
     db: &Db,
     account_id: &str,
-    amount: Micros,
-    reference: &str,
+    changes: &Changes,
     now: Timestamp,
 ) -> Result<AccountRow, DeskError> {
     let mut tx = db.write().await?;
-    top_up_in(&mut tx, account_id, amount, reference, now).await?;
+    let before = lock_open(&mut tx, account_id).await?;
+    let mut after = before.clone();
+    if let Some(name) = &changes.name {
+        check_words("bad_name", "a name", name, 200)?;
+        after.name.clone_from(name);
+    }
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    after.kind = changes.kind.unwrap_or(before.kind);
+    after.email = changes.email.as_ref().map_or(before.email.clone(), given);
+    after.phone = changes.phone.as_ref().map_or(before.phone.clone(), given);
+    after.locale = changes.locale.clone().unwrap_or(before.locale.clone());
+    if let Some(limit) = changes.credit_limit {
+        check_credit_limit(limit)?;
+        after.funds.credit_limit = limit;
+        let fits = |_| DeskError::refused("amount_out_of_range", "the limit is too large for the books");
+        after.status = after.funds.status_after(before.status).map_err(fits)?;
+    }
+    accounts::change(&mut tx, &after).await?;
+    let reason = Some("credit limit changed");
+    accounts::save_because(&mut tx, &before, &after, &[], now, reason).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Suspends an account for a violation of the terms, until it is released: no payment ends it (R56).
+pub async fn hold(db: &Db, account_id: &str, reason: &str, now: Timestamp) -> Result<AccountRow, DeskError> {
+    check_words("bad_reason", "a reason", reason, 500)?;
+    let mut tx = db.write().await?;
+    let before = lock_open(&mut tx, account_id).await?;
+    let mut after = before.clone();
+    (after.status, after.held) = (Status::Held, Some(reason.to_owned()));
+    accounts::hold(&mut tx, account_id, Some(reason)).await?;
+    accounts::save_because(&mut tx, &before, &after, &[], now, Some(reason)).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Lets go of an account that was held: it is active, or suspended where it is overdue.
+pub async fn release(db: &Db, account_id: &str, now: Timestamp) -> Result<AccountRow, DeskError> {
+    let mut tx = db.write().await?;
+    let before = lock_open(&mut tx, account_id).await?;
+    if before.status != Status::Held {
+        let message = format!("account `{account_id}` is not held; an overdue one is restored by a top-up");
+        return Err(DeskError::refused("not_held", message));
+    }
+    let mut after = before.clone();
+    after.status = if before.is_overdue() { Status::Suspended } else { Status::Active };
+    after.held = None;
+    accounts::hold(&mut tx, account_id, None).await?;
+    accounts::save_because(&mut tx, &before, &after, &[], now, Some("released")).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Closes an account for good: it can neither buy nor send, its personal data are erased, its books are
+/// kept. What it owes is billed as ever, and what is left of its balance can be withdrawn (F94).
+/// Closing it again changes nothing.
+pub async fn close(db: &Db, account_id: &str, now: Timestamp) -> Result<AccountRow, DeskError> {
+    let mut tx = db.write().await?;
+    let before = lock(&mut tx, account_id).await?;
+    if before.status == Status::Closed {
+        return Ok(before);
+    }
+    let waiting = accounts::waiting_messages(&mut tx, account_id).await?;
+    if waiting > 0 {
+        let message = format!(
+            "{waiting} messages of account `{account_id}` wait to be charged; run \
+             `quittance --run-job aggregate-charges`, then see `quittance status`"
+        );
+        return Err(DeskError::refused("charging_behind", message));
+    }
+    let mut after = before.clone();
+    after.status = Status::Closed;
+    // A company's name is no personal data, and its invoices need it.
+    if before.kind == Kind::Individual {
+        after.name = "(closed)".into();
+    }
+    accounts::erase(&mut tx, account_id, &after.name, now).await?;
+    accounts::save(&mut tx, &before, &after, &[], now).await?;
     let saved = find(&mut tx, account_id).await?;
     tx.commit().await?;
     Ok(saved)
 }
 
-/// The same as part of a larger transaction.
-pub async fn top_up_in(
-    tx: &mut Tx,
-    account_id: &str,
-    amount: Micros,
-    reference: &str,
-    now: Timestamp,
-) -> Result<(), DeskError> {
-    if amount <= Micros::ZERO || amount > MAX_AMOUNT {
-        let message = format!("a top-up is more than 0 and at most {MAX_AMOUNT}");
-        return Err(DeskError::refused("amount_out_of_range", message));
-    }
-    check_reference(reference)?;
+/// Locks an account that is not closed.
+async fn lock_open(tx: &mut Tx, account_id: &str) -> Result<AccountRow, DeskError> {
     let account = lock(tx, account_id).await?;
-    match accounts::top_up_of(tx, account_id, reference).await? {
-        Some(known) if known == amount => return Ok(()),
-        Some(known) => {
-            let message =
-                format!("reference `{reference}` was used for a top-up of {known}; use another one");
-            return Err(DeskError::refused("reference_conflict", message));
-        }
-        None => {}
-    }
     if account.status == Status::Closed {
         return Err(DeskError::refused("account_closed", format!("account `{account_id}` is closed")));
     }
-    let fits = |_| DeskError::refused("amount_out_of_range", "the balance would be too large for the books");
-    let mut after = account.clone();
-    let currency = account.currency.as_str().into();
-    let entry = Entry::top_up(reference, now, &currency, &mut after.funds, amount);
-    let entry = entry.map_err(|fault| DeskError::refused("amount_out_of_range", fault.to_string()))?;
-    after.status = after.funds.status_after(after.status).map_err(fits)?;
-    accounts::add_top_up(tx, account_id, reference, amount, now).await?;
-    Ok(accounts::save(tx, &account, &after, &[entry], now).await?)
-}
-
-pub(super) fn check_reference(reference: &str) -> Result<(), DeskError> {
-    if (1..=128).contains(&reference.chars().count()) && !reference.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(DeskError::refused("bad_reference", "a reference has 1 to 128 characters, no line breaks among them"))
+    Ok(account)
 }
 
 /// Notes that an account's identity was verified (R2).
-pub async fn verify(db: &Db, account_id: &str, now: Timestamp) -> Result<AccountRow, DeskError> {
+pub async fn verify(
+    db: &Db,
+    account_id: &str,
+    region: Option<&str>,
+    now: Timestamp,
+) -> Result<AccountRow, DeskError> {
+    if let Some(region) = region {
+        check_words("bad_region", "a region", region, 64)?;
+    }
     let mut tx = db.write().await?;
     lock(&mut tx, account_id).await?;
-    accounts::verify(&mut tx, account_id, now).await?;
+    accounts::verify(&mut tx, account_id, region, now).await?;
     let saved = find(&mut tx, account_id).await?;
     tx.commit().await?;
     Ok(saved)

@@ -19,26 +19,56 @@ pub enum Status {
     Active,
     /// Overdue: plans neither pay nor can be bought (R71, R73, R145).
     Suspended,
+    /// Suspended by the provider for a violation of its terms, until it is released (R56). No payment
+    /// ends it.
+    Held,
     /// Closed for good; its books are kept.
     Closed,
 }
 
-macro_rules! words {
-    ($type:ident, $($variant:ident = $word:literal),+) => {
-        impl $type {
-            pub fn as_str(self) -> &'static str {
-                match self { $($type::$variant => $word),+ }
-            }
-
-            pub fn parse(word: &str) -> Option<$type> {
-                match word { $($word => Some($type::$variant),)+ _ => None }
-            }
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Individual => "individual",
+            Kind::Enterprise => "enterprise",
         }
-    };
+    }
+
+    pub fn parse(word: &str) -> Option<Kind> {
+        match word {
+            "individual" => Some(Kind::Individual),
+            "enterprise" => Some(Kind::Enterprise),
+            _ => None,
+        }
+    }
 }
 
-words!(Kind, Individual = "individual", Enterprise = "enterprise");
-words!(Status, Active = "active", Suspended = "suspended", Closed = "closed");
+impl Status {
+    /// The word that is kept and shown. An account that is held is suspended, too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Suspended | Status::Held => "suspended",
+            Status::Closed => "closed",
+        }
+    }
+
+    /// The status of a word that is kept, and of whether the account is held.
+    pub fn parse(word: &str, held: bool) -> Option<Status> {
+        match word {
+            "suspended" if held => Some(Status::Held),
+            "suspended" => Some(Status::Suspended),
+            "active" => Some(Status::Active),
+            "closed" => Some(Status::Closed),
+            _ => None,
+        }
+    }
+
+    /// Whether it may neither send nor buy.
+    pub fn is_suspended(self) -> bool {
+        matches!(self, Status::Suspended | Status::Held)
+    }
+}
 
 /// The money of an account, in micro-units of its currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,6 +187,14 @@ mod tests {
         assert_eq!(after(10, Status::Active), Status::Active);
         assert_eq!(after(10, Status::Suspended), Status::Suspended);
         assert_eq!(after(11, Status::Suspended), Status::Active);
+    }
+
+    #[test]
+    fn no_payment_releases_an_account_that_is_held_or_closed() {
+        for status in [Status::Held, Status::Closed] {
+            assert_eq!(funds(100, 10, 0).status_after(status), Ok(status));
+            assert_eq!(funds(0, 10, 0).status_after(status), Ok(status));
+        }
     }
 
     #[test]

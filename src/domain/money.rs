@@ -90,6 +90,11 @@ impl Micros {
         Micros(rounded as i64)
     }
 
+    /// Towards zero to whole hundredths, the least that is billed and paid (D13).
+    pub fn round_down_to_cents(self) -> Micros {
+        Micros(self.0 - self.0 % (Self::PER_UNIT / 100))
+    }
+
     /// The amount as people read it: at least two decimals, more only where they say something.
     pub fn for_people(self) -> String {
         let mut decimal = self.decimal();
@@ -132,6 +137,12 @@ mod tests {
         }
         assert_eq!(Micros::parse("0.0000001"), Err(MoneyFault::TooFine("0.0000001".into())));
         assert_eq!(Micros::parse("9223372036855"), Err(MoneyFault::Overflow));
+    }
+
+    #[test]
+    fn cents_are_cut_off_towards_zero() {
+        let cut = |micros| Micros(micros).round_down_to_cents().0;
+        assert_eq!([0, 9_999, 10_000, 19_999, -9_999, -10_001].map(cut), [0, 0, 10_000, 10_000, 0, -10_000]);
     }
 
     #[test]

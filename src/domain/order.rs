@@ -68,6 +68,8 @@ pub enum OrderRefusal {
     QuantityOutOfRange,
     #[error("{product} can be bought by verified accounts only; run `quittance account verify {account_id}`")]
     NotVerified { account_id: Arc<str>, product: Arc<str> },
+    #[error("account {0} is suspended for a violation of the terms; see `quittance account show {0}`")]
+    AccountHeld(Arc<str>),
     #[error("purchase not allowed: {available} {currency} are available; top up until it is more than 0")]
     PurchaseNotAllowed { available: Micros, currency: Arc<str> },
     #[error("the order costs {total} {currency}, {available} {currency} are available; top up first")]
@@ -88,6 +90,7 @@ impl OrderRefusal {
             OrderRefusal::AccountClosed(_) => "account_closed",
             OrderRefusal::QuantityOutOfRange => "quantity_out_of_range",
             OrderRefusal::NotVerified { .. } => "not_verified",
+            OrderRefusal::AccountHeld(_) => "account_held",
             OrderRefusal::PurchaseNotAllowed { .. } => "purchase_not_allowed",
             OrderRefusal::InsufficientBalance { .. } => "insufficient_balance",
             OrderRefusal::Money(_) | OrderRefusal::Ledger(_) => "amount_out_of_range",
@@ -150,9 +153,12 @@ fn judge(customer: &Customer, items: &[Item<'_>]) -> Result<Micros, OrderRefusal
     if let Some(item) = items.iter().find(|item| item.product.needs_verification && !customer.verified) {
         return Err(OrderRefusal::NotVerified { account_id: account_id(), product: item.product.id.clone() });
     }
+    if customer.status == Status::Held {
+        return Err(OrderRefusal::AccountHeld(account_id()));
+    }
     let available = customer.funds.available()?;
     // At exactly 0 an account is not overdue, but "greater than 0" is what buying asks (D2, R73).
-    if customer.status == Status::Suspended || available <= Micros::ZERO {
+    if customer.status.is_suspended() || available <= Micros::ZERO {
         let currency = customer.currency.clone();
         return Err(OrderRefusal::PurchaseNotAllowed { available, currency });
     }

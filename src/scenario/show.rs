@@ -16,7 +16,7 @@ use crate::store::returns::{self, ReturnRow};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what = need(given, "account, plans, charges, returns, ledger or waiting")?;
+        let what = need(given, "account, plans, charges, returns, ledger, events or waiting")?;
         if what == "waiting" {
             let waiting = self.runtime.block_on(async {
                 let mut tx = self.db.read().await?;
@@ -32,6 +32,7 @@ impl Stage {
             "charges" => self.charge_lines(id),
             "returns" => self.return_lines(id),
             "ledger" => self.ledger_lines(id),
+            "events" => self.event_lines(id),
             other => Err(format!("nothing called {other} can be shown")),
         }
     }
@@ -191,10 +192,11 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
 }
 
 /// A cause without the number of the run, which is no part of the story.
-fn cause_words(cause: &str) -> String {
+pub(super) fn cause_words(cause: &str) -> &str {
     match cause.split_once(':') {
-        Some((what @ ("charge" | "return" | "final" | "final-late"), _)) => what.replace('-', ", "),
-        _ => cause.to_owned(),
+        Some(("final-late", _)) => "final, late",
+        Some((what @ ("charge" | "return" | "final"), _)) => what,
+        _ => cause,
     }
 }
 

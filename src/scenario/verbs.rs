@@ -8,6 +8,7 @@ use super::show::{charge_words, return_words};
 use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
+use crate::desk::cash::TopUp;
 use crate::desk::orders::{Wanted, place};
 use crate::desk::{accounts, batches, exceptions};
 use crate::domain::account::Kind;
@@ -38,6 +39,10 @@ impl Stage {
             "price" => self.price(&mut given),
             "account" => self.account(&mut given),
             "top-up" => self.top_up(&mut given),
+            "withdraw" => self.withdraw(&mut given),
+            "penalize" => self.penalize(&mut given),
+            "set" => self.change_account(&mut given),
+            "hold" | "release" | "close" => self.standing(&command.name, &mut given),
             "verify" | "activate" => self.admit(&command.name, &mut given),
             "order" => self.order(&mut given),
             "message" => self.message(&mut given),
@@ -175,32 +180,17 @@ impl Stage {
         let balance = given.take_key("balance").map(money).transpose()?;
         self.runtime.block_on(accounts::add(&self.db, &new, self.now)).map_err(refusal)?;
         if let Some(balance) = balance {
-            self.pay_in(&id, balance, None)?;
+            let reference = self.next_reference();
+            self.pay_in(&id, TopUp { amount: balance, reference: &reference, payer: None })?;
         }
         Ok(String::new())
-    }
-
-    fn pay_in(&mut self, id: &str, amount: Micros, reference: Option<&str>) -> Said<()> {
-        self.top_ups += 1;
-        let own = format!("top-up-{}", self.top_ups);
-        let reference = reference.unwrap_or(&own);
-        let paid = accounts::top_up(&self.db, id, amount, reference, self.now);
-        self.runtime.block_on(paid).map(|_| ()).map_err(refusal)
-    }
-
-    fn top_up(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let id = need(given, "an account")?;
-        let amount = money(need(given, "an amount")?)?;
-        let reference = given.take_key("reference");
-        self.pay_in(id, amount, reference)?;
-        self.account_line(id)
     }
 
     fn admit(&mut self, verb: &str, given: &mut Arguments<'_>) -> Said<String> {
         let id = need(given, "an account")?;
         let (db, now) = (&self.db, self.now);
         let done = match verb {
-            "verify" => self.runtime.block_on(accounts::verify(db, id, now)),
+            "verify" => self.runtime.block_on(accounts::verify(db, id, None, now)),
             _ => {
                 let product = need(given, "a product")?;
                 self.runtime.block_on(accounts::activate(db, &self.config, id, product, now))
@@ -422,7 +412,7 @@ fn number(text: &str) -> Said<i64> {
     text.parse().map_err(|_| format!("{text} is not a number"))
 }
 
-fn money(text: &str) -> Said<Micros> {
+pub(super) fn money(text: &str) -> Said<Micros> {
     Micros::parse(text).map_err(|fault| fault.to_string())
 }
 

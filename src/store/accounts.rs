@@ -23,20 +23,36 @@ pub struct AccountRow {
     pub status: Status,
     pub funds: Funds,
     pub verified_at: Option<Timestamp>,
+    /// For which region its identity was verified, where it is told (R3).
+    pub verified_region: Option<String>,
     pub created_at: Timestamp,
     /// Numbers of the last order, plan, ledger entry and penalty.
     pub orders: i64,
     pub plans: i64,
     pub entries: i64,
     pub penalties: i64,
+    /// Why the provider suspended it, where it did (R56).
+    pub held: Option<String>,
+    pub closed_at: Option<Timestamp>,
+}
+
+impl AccountRow {
+    /// Whether it owes more than it may (D61).
+    pub fn is_overdue(&self) -> bool {
+        match self.status {
+            Status::Active => false,
+            Status::Suspended => true,
+            Status::Held | Status::Closed => self.funds.status_after(Status::Active) == Ok(Status::Suspended),
+        }
+    }
 }
 
 const COLUMNS: &str = "account_id, name, kind, currency, email, phone, locale, status, balance, unbilled, due, \
-    credit_limit, verified_at, created_at, orders, plans, entries, penalties";
+    credit_limit, verified_at, created_at, orders, plans, entries, penalties, held, closed_at, verified_region";
 
 fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
     let account_id = row.text(0)?;
-    let (kind, status) = (row.text(2)?, row.text(7)?);
+    let (kind, status, held) = (row.text(2)?, row.text(7)?, row.opt_text(18)?);
     let unknown = |what: &str| StoreError::Corrupt(format!("account {account_id} has the {what}"));
     Ok(AccountRow {
         name: row.text(1)?,
@@ -45,7 +61,7 @@ fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
         email: row.opt_text(4)?,
         phone: row.opt_text(5)?,
         locale: row.text(6)?,
-        status: Status::parse(&status).ok_or_else(|| unknown(&format!("status {status}")))?,
+        status: Status::parse(&status, held.is_some()).ok_or_else(|| unknown(&format!("status {status}")))?,
         funds: Funds {
             balance: Micros(row.int(8)?),
             unbilled: Micros(row.int(9)?),
@@ -58,6 +74,9 @@ fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
         plans: row.int(15)?,
         entries: row.int(16)?,
         penalties: row.int(17)?,
+        held,
+        closed_at: row.opt_int(19)?.map(Timestamp),
+        verified_region: row.opt_text(20)?,
         account_id,
     })
 }
@@ -110,13 +129,6 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<AccountRow>, StoreError> {
     tx.rows(sql, vec![]).await?.iter().map(account_row).collect()
 }
 
-/// The amount that a reference was used for, if it was.
-pub async fn top_up_of(tx: &mut Tx, account_id: &str, reference: &str) -> Result<Option<Micros>, StoreError> {
-    let sql = "select amount from top_ups where account_id = $1 and reference = $2";
-    let row = tx.row(sql, values![account_id, reference]).await?;
-    row.map(|row| row.int(0).map(Micros)).transpose()
-}
-
 /// Saves what was made of a locked account: its money, the entries, and the status that follows, with
 /// its event. `before` is the account as it was locked, `after` as it is to be; numbers of orders, plans
 /// and penalties go along.
@@ -126,6 +138,18 @@ pub async fn save(
     after: &AccountRow,
     entries: &[Entry],
     at: Timestamp,
+) -> Result<(), StoreError> {
+    save_because(tx, before, after, entries, at, None).await
+}
+
+/// The same, with the reason of a change of status that does not follow from the money.
+pub async fn save_because(
+    tx: &mut Tx,
+    before: &AccountRow,
+    after: &AccountRow,
+    entries: &[Entry],
+    at: Timestamp,
+    reason: Option<&str>,
 ) -> Result<(), StoreError> {
     let last_entry = before.entries + entries.len() as i64;
     let sql = "update accounts set balance = $2, unbilled = $3, due = $4, status = $5, entries = $6, orders = $7, \
@@ -147,31 +171,64 @@ pub async fn save(
     let mut standings = Standings::default();
     standings.push(&Change {
         account_id: id,
-        entry_no: last_entry,
+        entry_no: if entries.is_empty() { 0 } else { last_entry },
         before: before.status,
         after: after.status,
         available: funds.available().unwrap_or_default(),
         at,
-        reason: None,
+        reason,
     });
     standings.flush(tx).await
 }
 
-/// Notes a top-up under its reference.
-pub async fn add_top_up(
-    tx: &mut Tx,
-    account_id: &str,
-    reference: &str,
-    amount: Micros,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let sql = "insert into top_ups (account_id, reference, amount, at) values ($1, $2, $3, $4)";
-    tx.execute(sql, values![account_id, reference, amount.0, at.0]).await.map(|_| ())
+/// Messages of an account that wait to be charged, those in suspense among them (D82).
+pub async fn waiting_messages(tx: &mut Tx, account_id: &str) -> Result<i64, StoreError> {
+    let sql = "select (select count(*) from batches b join messages m on m.batch_no = b.batch_no \
+                 where b.run_no is null and b.kind = 'messages' and m.account_id = $1 \
+                 and (m.disposition is null or m.disposition = 'too_long')) \
+               + (select count(*) from suspense where account_id = $1 and run_no is null)";
+    tx.int(sql, values![account_id]).await
 }
 
-pub async fn verify(tx: &mut Tx, account_id: &str, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "update accounts set verified_at = coalesce(verified_at, $2) where account_id = $1";
-    tx.execute(sql, values![account_id, now.0]).await.map(|_| ())
+/// Suspends an account for a reason that no payment mends, or lets go of it (R56).
+pub async fn hold(tx: &mut Tx, account_id: &str, reason: Option<&str>) -> Result<(), StoreError> {
+    let sql = "update accounts set held = $2 where account_id = $1";
+    tx.execute(sql, values![account_id, reason]).await.map(|_| ())
+}
+
+/// Erases what is personal of an account that is closed; its books stay (F94).
+pub async fn erase(tx: &mut Tx, account_id: &str, name: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql =
+        "update accounts set name = $2, email = null, phone = null, closed_at = $3 where account_id = $1";
+    tx.execute(sql, values![account_id, name, now.0]).await.map(|_| ())
+}
+
+/// Changes what the account's owner may have changed.
+pub async fn change(tx: &mut Tx, account: &AccountRow) -> Result<(), StoreError> {
+    let sql = "update accounts set name = $2, kind = $3, email = $4, phone = $5, locale = $6, credit_limit = $7 \
+               where account_id = $1";
+    let values = values![
+        &account.account_id,
+        &account.name,
+        account.kind.as_str(),
+        account.email.clone(),
+        account.phone.clone(),
+        &account.locale,
+        account.funds.credit_limit.0
+    ];
+    tx.execute(sql, values).await.map(|_| ())
+}
+
+/// Notes that an account's identity was verified, and for which region; the first time counts.
+pub async fn verify(
+    tx: &mut Tx,
+    account_id: &str,
+    region: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update accounts set verified_at = coalesce(verified_at, $2), \
+               verified_region = coalesce($3, verified_region) where account_id = $1";
+    tx.execute(sql, values![account_id, now.0, region]).await.map(|_| ())
 }
 
 /// Activates a product for an account; the first time counts.

@@ -190,7 +190,7 @@ pub async fn load_accounts(
     let list = placeholders(ids.len());
     let bound = || ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
     let sql = format!(
-        "select account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries from accounts \
+        "select account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries, held from accounts \
          where account_id in ({list}) order by account_id{}",
         tx.for_update()
     );
@@ -242,7 +242,8 @@ fn account(row: &Row) -> Result<(Account, i64), StoreError> {
         account_id: row.text(0)?.into(),
         kind: Kind::parse(&kind).ok_or_else(|| corrupt(&format!("kind {kind}")))?,
         currency: row.text(2)?.into(),
-        status: Status::parse(&status).ok_or_else(|| corrupt(&format!("status {status}")))?,
+        status: Status::parse(&status, row.opt_text(9)?.is_some())
+            .ok_or_else(|| corrupt(&format!("status {status}")))?,
         funds: Funds {
             balance: Micros(row.int(4)?),
             unbilled: Micros(row.int(5)?),

@@ -16,9 +16,25 @@ use crate::domain::period::{Timestamp, Zone};
 const SECTIONS: &[(&str, &str, &str)] = &[
     (
         "accounts",
-        "select account_id, kind, currency, status, balance, unbilled, due, credit_limit from accounts \
-         order by account_id",
-        "ttttiiii",
+        "select account_id, kind, currency, status, cast(case when held is null then 0 else 1 end as bigint), balance, unbilled, \
+         due, credit_limit from accounts order by account_id",
+        "ttttiiiii",
+    ),
+    (
+        "withdrawals",
+        "select account_id, reference, amount, at from withdrawals order by account_id, reference",
+        "ttii",
+    ),
+    (
+        "penalties",
+        "select account_id, penalty_no, coalesce(order_no, 0), amount, at from penalties \
+         order by account_id, penalty_no",
+        "tiiii",
+    ),
+    (
+        "claims",
+        "select account_id, kind, ref, at, amount from claims order by account_id, kind, ref",
+        "tttii",
     ),
     (
         "top_ups",

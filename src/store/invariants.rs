@@ -31,6 +31,30 @@ const INVARIANTS: &[(&str, &str)] = &[
          - coalesce((select sum(r.amount) from returns r where r.account_id = a.account_id \
            and r.money_to = 'unbilled'), 0)",
     ),
+    (
+        "I04 what is due of an account is the sum of its postings, and of claims",
+        "select a.account_id from accounts a where a.due <> coalesce((select sum(s.amount) from postings s \
+         where s.account_id = a.account_id and s.ledger = 'Assets:Receivable'), 0) \
+         or a.due > coalesce((select sum(c.amount) from claims c where c.account_id = a.account_id), 0)",
+    ),
+    (
+        "I05 nothing is due while there is a balance",
+        "select account_id from accounts where due > 0 and balance > 0",
+    ),
+    (
+        "I04 what was paid out is what the ledger says",
+        "select a.account_id from accounts a where \
+         coalesce((select sum(t.amount) from top_ups t where t.account_id = a.account_id), 0) \
+         - coalesce((select sum(w.amount) from withdrawals w where w.account_id = a.account_id), 0) \
+         <> coalesce((select sum(s.amount) from postings s where s.account_id = a.account_id \
+           and s.ledger = 'Assets:Bank'), 0)",
+    ),
+    (
+        "I30 an account's status is that of its last event",
+        "select a.account_id from accounts a join account_events v on v.account_id = a.account_id \
+         where v.event_no = (select max(l.event_no) from account_events l where l.account_id = a.account_id) \
+         and v.status <> a.status",
+    ),
     ("I05 no balance is below zero", "select account_id from accounts where balance < 0"),
     (
         "I06 a plan's units left are what the ledger says",

@@ -9,7 +9,6 @@ mod error;
 mod facts;
 mod migrations;
 mod months;
-mod standing;
 pub mod staging;
 mod suspense;
 mod url;
@@ -17,6 +16,7 @@ mod value;
 
 pub mod accounts;
 pub mod batches;
+pub mod cash;
 pub mod charging;
 pub mod digest;
 pub mod exceptions;
@@ -32,6 +32,7 @@ pub mod returns;
 pub mod roles;
 pub mod runs;
 pub mod settling;
+pub mod standing;
 pub mod status;
 pub mod usage;
 

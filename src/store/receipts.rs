@@ -11,6 +11,7 @@ use super::staging::{create_temporary, drop_temporary, insert_but_known};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
+use crate::domain::product::REFUND_WINDOW;
 use crate::domain::receipt::ReceiptRow;
 
 const STAGED: &str = "line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, parts, report_time, \
@@ -123,6 +124,27 @@ impl ReceiptStaging {
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
     }
 
+    /// Lets a failure that was reported in time take the place of one that was not.
+    async fn reopen_late(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
+        let late = LATE_BEFORE.replace("{in_time}", &REFUND_WINDOW.to_string());
+        // Of several the first is written last.
+        for row in tx.rows(late, vec![]).await? {
+            let line = row.int(0)?;
+            let sql = "update failures set batch_no = $1, line = $2, report_time = $3, received_at = $4, \
+                       run_no = null, answer = null where id_hi = $5 and id_lo = $6 and account_id = $7 and part = $8";
+            let key = (row.int(1)?, row.int(2)?, row.text(3)?, row.int(4)?);
+            let reported = row.int(5)?;
+            let received = self.received_at.0;
+            let values = values![batch_no, line, reported, received, key.0, key.1, key.2, key.3];
+            tx.execute(sql, values).await?;
+            let sql = "update batch_lines set reason = 'in_time_after_late', detail = detail \
+                       || ', which was reported later than this one' \
+                       where batch_no = $1 and line = $2 and verdict = 'duplicate'";
+            tx.execute(sql, values![batch_no, line]).await?;
+        }
+        Ok(())
+    }
+
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
         let received_at = self.received_at.0;
         if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
@@ -145,12 +167,24 @@ impl ReceiptStaging {
             return Ok(());
         }
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
+        self.reopen_late(tx, batch_no).await?;
         tx.execute(keep_conflicts(), values![batch_no, received_at]).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
         batches::correct_counts(tx, batch_no, self.staged, accepted).await
     }
 }
+
+/// Failures that were reported after 72 hours, or are to be found so, and are told of again as reported
+/// earlier: the first final receipt within 72 hours wins, and a late one is no such (D15, D46).
+const LATE_BEFORE: &str = "select s.line, f.id_hi, f.id_lo, f.account_id, f.part, s.report_time \
+    from staged_receipts s join failures f on f.id_hi = s.id_hi and f.id_lo = s.id_lo \
+      and f.account_id = s.account_id and f.part = s.part \
+    where s.slot = 'final' and s.status <> 'delivered' and s.report_time < f.report_time \
+      and (f.answer = 'late' or (f.run_no is null and exists (select 1 from messages m \
+        where m.id_hi = f.id_hi and m.id_lo = f.id_lo and f.account_id in ('', m.account_id) \
+        and f.report_time - m.submit_time > {in_time} and s.report_time - m.submit_time <= {in_time}))) \
+    order by s.line desc";
 
 const ANY_BY_PART: &str = "select count(*) from (select 1 from receipts where part > 0 limit 1) any_part";
 

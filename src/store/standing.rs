@@ -1,7 +1,7 @@
 //! Changes of an account's standing: active, suspended, closed. Each is an event that gateways follow,
 //! linked to the ledger entry that brought it, and a notice to the customer (D2).
 
-use super::db::{Tx, Value, values};
+use super::db::{Row, Tx, Value, values};
 use super::error::StoreError;
 use super::notices::Notices;
 use crate::domain::account::Status;
@@ -13,13 +13,13 @@ use crate::domain::period::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
     pub account_id: &'a str,
-    /// The account's last ledger entry.
+    /// The ledger entry that brought it; 0 for none.
     pub entry_no: i64,
     pub before: Status,
     pub after: Status,
     pub available: Micros,
     pub at: Timestamp,
-    /// Why it was closed, in somebody's words; else it follows from the money.
+    /// In somebody's words; None where it follows from the money.
     pub reason: Option<&'a str>,
 }
 
@@ -39,14 +39,16 @@ impl Standings {
         }
         let (reason, kind) = match after {
             Status::Suspended => ("overdue", Some(NoticeKind::Suspended)),
+            Status::Held => ("held", Some(NoticeKind::Suspended)),
             Status::Active => ("paid", Some(NoticeKind::Restored)),
             Status::Closed => ("closed", None),
         };
         let reason = change.reason.unwrap_or(reason);
         self.events.push(values![account_id, entry_no, after.as_str(), at.0, reason, available.0]);
         if let Some(kind) = kind {
-            let facts = vec![("available", Fact::Money(available))];
-            let notice = Notice { kind, subject: entry_no.to_string(), due: at, facts };
+            let facts =
+                vec![("available", Fact::Money(available)), ("reason", Fact::Text(reason.to_owned()))];
+            let notice = Notice { kind, subject: account_id.to_owned(), due: at, facts };
             self.notices.push(account_id, &notice, at);
         }
     }
@@ -57,4 +59,32 @@ impl Standings {
         super::with_values(tx, columns, std::mem::take(&mut self.events), &statement).await?;
         self.notices.flush(tx).await
     }
+}
+
+/// A change of an account's status as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingEvent {
+    pub at: Timestamp,
+    pub status: String,
+    pub reason: String,
+    pub available: Micros,
+    /// The ledger entry that brought it; None where there was none before.
+    pub cause: Option<String>,
+}
+
+/// The changes of an account's standing, the oldest first.
+pub async fn events(tx: &mut Tx, account_id: &str) -> Result<Vec<StandingEvent>, StoreError> {
+    let sql = "select v.at, v.status, v.reason, v.available, e.cause from account_events v \
+               left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no \
+               where v.account_id = $1 order by v.event_no";
+    let event = |row: &Row| {
+        Ok(StandingEvent {
+            at: Timestamp(row.int(0)?),
+            status: row.text(1)?,
+            reason: row.text(2)?,
+            available: Micros(row.int(3)?),
+            cause: row.opt_text(4)?,
+        })
+    };
+    tx.rows(sql, values![account_id]).await?.iter().map(event).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
+use quittance::desk::cash::{self, TopUp};
 use quittance::desk::exceptions::approve;
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
@@ -98,7 +99,9 @@ impl World {
                 credit_limit: Micros::ZERO,
             };
             accounts::add(&db, &new, time(0)).await.expect("the account is new");
-            let paid = accounts::top_up(&db, id, Micros(5_000 * Micros::PER_UNIT), "first", time(0)).await;
+            let amount = Micros(5_000 * Micros::PER_UNIT);
+            let first = TopUp { amount, reference: "first", payer: None };
+            let paid = cash::top_up(&db, id, first, time(0)).await;
             paid.expect("it is paid");
         }
         let outside = Db::open(url).await.expect("it opens twice");
@@ -242,7 +245,14 @@ impl Deed {
         match self {
             Deed::TopUp => {
                 let amount = Micros(7 * Micros::PER_UNIT);
-                accounts::top_up(&world.db, "acme", amount, &reference, time(0)).await.expect("it is paid");
+                cash::top_up(
+                    &world.db,
+                    "acme",
+                    TopUp { amount, reference: &reference, payer: None },
+                    time(0),
+                )
+                .await
+                .expect("it is paid");
             }
             Deed::Order => {
                 let wanted = [orders::Wanted { package: "sms-domestic-200".into(), quantity: 2 }];

@@ -1,7 +1,9 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
+mod accounts;
 mod cli;
 mod concurrent;
+mod concurrent_money;
 mod daemon;
 mod daemon_signals;
 mod exceptions;

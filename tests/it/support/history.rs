@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 use quittance::config::{Config, Names};
+use quittance::desk::cash::{self, TopUp};
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
@@ -291,7 +292,7 @@ impl Books {
             };
             accounts::add(&db, &new, midnight(0)).await.expect("the account is new");
         }
-        accounts::verify(&db, "corp", midnight(0)).await.expect("it is there");
+        accounts::verify(&db, "corp", None, midnight(0)).await.expect("it is there");
         accounts::activate(&db, &config, "corp", "direct-mail", midnight(0)).await.expect("it is verified");
         Books { db, config, dir: tempfile::tempdir().expect("a directory"), files: 0 }
     }
@@ -301,7 +302,8 @@ impl Books {
             match step {
                 Step::TopUp { account, amount, reference, at } => {
                     let amount = Micros(amount * Micros::PER_UNIT);
-                    let paid = accounts::top_up(&self.db, ACCOUNTS[*account], amount, reference, *at).await;
+                    let top_up = TopUp { amount, reference, payer: None };
+                    let paid = cash::top_up(&self.db, ACCOUNTS[*account], top_up, *at).await;
                     paid.expect("a top-up is taken");
                 }
                 Step::Order { account, package, at } => self.order(*account, *package, *at).await,

@@ -231,6 +231,15 @@ impl Answer {
         self
     }
 
+    /// What it prints for people holds all these words.
+    #[track_caller]
+    pub fn tells(self, words: &[&str]) -> Answer {
+        for word in words {
+            assert!(self.stdout.contains(word), "stdout does not tell `{word}`\n{}", self.shown());
+        }
+        self
+    }
+
     /// Command, code and both outputs: what one wants to know of a failure.
     pub fn shown(&self) -> String {
         let Answer { code, stdout, stderr, command } = self;
