@@ -50,6 +50,7 @@ create table account_events (
     event_no   {serial},
     account_id {text} not null,
     entry_no   {int} not null,               -- the account's last entry then; 0: there was none
+    by_entry   {int} not null,               -- 1: that entry brought it; 0: somebody did, after it
     status     {text} not null check (status in ('active', 'suspended', 'closed')),
     at         {int} not null,
     reason     {text} not null,
@@ -62,7 +63,8 @@ create index account_events_account on account_events (account_id);
 -- lower ones, so that a reader goes back a little.
 create view v_account_events as
 select v.event_no, v.account_id, {time v.at} as at, v.status, v.reason, {money v.available} as available, e.cause
-from account_events v left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no;
+from account_events v
+left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no and v.by_entry = 1;
 
 -- What is to be told, once each; delivered later, by each channel.
 create table notices (

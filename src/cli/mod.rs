@@ -4,6 +4,7 @@
 //! for people, one JSON object for scripts.
 
 mod accounts;
+mod audit;
 mod cash;
 mod daemon;
 mod exceptions;
@@ -116,6 +117,8 @@ enum Command {
     CheckConfig,
     /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
     Digest,
+    /// Whether the books are right: every invariant, and every account worked out anew from its inputs
+    Audit(audit::AuditArgs),
     /// Hand in files
     #[command(subcommand)]
     Ingest(intake::Ingest),
@@ -203,6 +206,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Status) => status::status(session).await,
         Some(Command::Migrate { roles }) => operations::migrate(session, roles).await,
         Some(Command::CheckConfig) => operations::check_config(session),
+        Some(Command::Audit(args)) => audit::run(session, args).await,
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,
         Some(Command::Batch(command)) => intake::batch(session, command).await,

@@ -302,14 +302,19 @@ impl<'a> Charger<'a> {
             for (index, plan) in self.account.plans.iter().enumerate() {
                 let pays =
                     plan.remaining > 0 && plan.covers(message.submit_time) && plan.product == product.id;
-                if rest > 0 && pays {
-                    let units = rest.min(plan.remaining);
-                    let unit_price = price.rate.map(|rate| rate.next_unit(position).0);
-                    self.pieces.push(Piece { plan: Some(index), units, unit_price });
-                    rest -= units;
+                let mut left = if pays { plan.remaining } else { 0 };
+                while rest > 0 && left > 0 {
+                    let priced = price.rate.map(|rate| rate.next_unit(position));
+                    let mut units = rest.min(left);
                     if product.tier_counts_plan {
+                        // Each unit keeps the price of its own tier (D4).
+                        units = units.min(priced.map_or(units, |(_, room)| room));
                         position = position.checked_add(units).ok_or(MoneyFault::Overflow)?;
                     }
+                    let unit_price = priced.map(|(price, _)| price);
+                    self.pieces.push(Piece { plan: Some(index), units, unit_price });
+                    rest -= units;
+                    left -= units;
                 }
             }
         }

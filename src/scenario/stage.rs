@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
+use crate::audit::audit;
 use crate::config::Config;
 use crate::domain::period::{Timestamp, Zone};
 use crate::ingest::Kind;
@@ -13,7 +14,7 @@ use crate::intake::{Input, IntakeError, Reading, take};
 use crate::progress::Silent;
 use crate::runner::describe;
 use crate::store::batches::{Ingested, lines};
-use crate::store::{self, Db, invariants};
+use crate::store::{self, Db};
 
 pub struct Stage {
     pub runtime: Runtime,
@@ -124,8 +125,8 @@ impl Stage {
     pub fn broken_invariants(&self) -> Said<Vec<String>> {
         let broken = self.runtime.block_on(async {
             let mut tx = self.db.read().await?;
-            invariants::broken(&mut tx).await
+            audit(&mut tx, &self.config, true, &Silent).await
         });
-        broken.map_err(|error| describe(&error))
+        broken.map(|audit| audit.findings).map_err(|error| describe(&error))
     }
 }

@@ -171,7 +171,8 @@ pub async fn save_because(
     let mut standings = Standings::default();
     standings.push(&Change {
         account_id: id,
-        entry_no: if entries.is_empty() { 0 } else { last_entry },
+        entry_no: last_entry,
+        by_entry: !entries.is_empty(),
         before: before.status,
         after: after.status,
         available: funds.available().unwrap_or_default(),

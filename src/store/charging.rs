@@ -339,6 +339,7 @@ impl Effects {
         self.standings.push(&Change {
             account_id: id,
             entry_no: last_entry,
+            by_entry: true,
             before: before.status,
             after: after.status,
             available: funds.available().unwrap_or_default(),

@@ -182,6 +182,9 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// How many there are.
+pub const COUNT: usize = INVARIANTS.len();
+
 /// What is broken, in words; empty when all holds.
 pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();

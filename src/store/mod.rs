@@ -15,6 +15,7 @@ mod url;
 mod value;
 
 pub mod accounts;
+pub mod audit;
 pub mod batches;
 pub mod cash;
 pub mod charging;

@@ -13,8 +13,10 @@ use crate::domain::period::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
     pub account_id: &'a str,
-    /// The ledger entry that brought it; 0 for none.
+    /// The account's last ledger entry.
     pub entry_no: i64,
+    /// Whether that entry brought it.
+    pub by_entry: bool,
     pub before: Status,
     pub after: Status,
     pub available: Micros,
@@ -44,7 +46,8 @@ impl Standings {
             Status::Closed => ("closed", None),
         };
         let reason = change.reason.unwrap_or(reason);
-        self.events.push(values![account_id, entry_no, after.as_str(), at.0, reason, available.0]);
+        let by_entry = i64::from(change.by_entry);
+        self.events.push(values![account_id, entry_no, by_entry, after.as_str(), at.0, reason, available.0]);
         if let Some(kind) = kind {
             let facts =
                 vec![("available", Fact::Money(available)), ("reason", Fact::Text(reason.to_owned()))];
@@ -54,7 +57,7 @@ impl Standings {
     }
 
     pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let columns = "account_id, entry_no, status, at, reason, available";
+        let columns = "account_id, entry_no, by_entry, status, at, reason, available";
         let statement = format!("insert into account_events ({columns}) select {columns} from v");
         super::with_values(tx, columns, std::mem::take(&mut self.events), &statement).await?;
         self.notices.flush(tx).await
@@ -75,7 +78,7 @@ pub struct StandingEvent {
 /// The changes of an account's standing, the oldest first.
 pub async fn events(tx: &mut Tx, account_id: &str) -> Result<Vec<StandingEvent>, StoreError> {
     let sql = "select v.at, v.status, v.reason, v.available, e.cause from account_events v \
-               left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no \
+               left join entries e on e.account_id = v.account_id and e.entry_no = v.entry_no and v.by_entry = 1 \
                where v.account_id = $1 order by v.event_no";
     let event = |row: &Row| {
         Ok(StandingEvent {

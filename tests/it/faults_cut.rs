@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use quittance::audit::audit;
 use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
 use quittance::desk::cash::{self, TopUp};
@@ -23,7 +24,7 @@ use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
 use quittance::store::batches::Ingested;
-use quittance::store::{self, Db, Dialect, digest, exceptions, invariants};
+use quittance::store::{self, Db, Dialect, digest, exceptions};
 
 use crate::support::books::block_on;
 use crate::support::databases::{TestDatabase, on_both, sqlite};
@@ -111,7 +112,8 @@ impl World {
     /// All that can be told of the books from outside; the invariants hold.
     async fn told(&self) -> String {
         let mut tx = self.outside.read().await.expect("it can be read");
-        let broken = invariants::broken(&mut tx).await.expect("they can be checked");
+        let audited = audit(&mut tx, &self.config, true, &Silent).await.expect("they can be audited");
+        let broken = audited.findings;
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
         for table in ["messages", "batches", "batch_lines", "entries", "orders", "returns"] {

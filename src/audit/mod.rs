@@ -1,0 +1,231 @@
+//! The audit: whether the books are what they must be (FAULTS I01 to I37).
+//!
+//! It asks for every invariant, and works the books out a second time from what was handed in, account
+//! by account ([`recount`]). It reads one state of the database and writes nothing.
+
+pub mod recount;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
+use crate::config::Config;
+use crate::progress::Progress;
+use crate::store::audit::{self, ChargedMessage, Rows};
+use crate::store::{StoreError, Tx, invariants};
+
+/// What the audit found.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    pub invariants: i64,
+    pub accounts: i64,
+    pub messages: i64,
+    /// What is wrong, in words; the first is where to begin.
+    pub findings: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the messages could not be laid out on disk in {dir}")]
+    Spill { dir: String, source: std::io::Error },
+}
+
+/// Accounts that are recounted together, and findings that are told.
+const TOGETHER: usize = 500;
+const TOLD: usize = 100;
+
+/// Checks the invariants and, unless it is to be quick, works out every account anew.
+pub async fn audit(
+    tx: &mut Tx,
+    config: &Config,
+    full: bool,
+    progress: &dyn Progress,
+) -> Result<Audit, AuditError> {
+    let mut audit = Audit {
+        invariants: invariants::COUNT as i64,
+        findings: invariants::broken(tx).await?,
+        ..Audit::default()
+    };
+    if full {
+        recount_all(tx, config, progress, &mut audit).await?;
+    }
+    Ok(audit)
+}
+
+async fn recount_all(
+    tx: &mut Tx,
+    config: &Config,
+    progress: &dyn Progress,
+    audit: &mut Audit,
+) -> Result<(), AuditError> {
+    let spilled = |source| AuditError::Spill { dir: std::env::temp_dir().display().to_string(), source };
+    let ids = audit::account_ids(tx).await?;
+    progress.begin("auditing", Some(ids.len() as u64));
+    let mut laid_out = LaidOut::new().map_err(spilled)?;
+    let mut fault = Ok(());
+    audit::for_each_charged(tx, |message| {
+        if fault.is_ok() {
+            fault = laid_out.push(&message);
+        }
+        Ok(())
+    })
+    .await?;
+    fault.map_err(spilled)?;
+    audit.messages = laid_out.count;
+    let mut sent = laid_out.read().map_err(spilled)?;
+    let rules = Rules { catalog: &config.catalog, rates: &config.book.rates, zone: config.zone };
+    for together in ids.chunks(TOGETHER) {
+        let mut rows = Rows::load(tx, together).await?;
+        for id in together {
+            let mut history = history(&mut rows, id);
+            sent.take(id, &mut history).map_err(spilled)?;
+            let counted = recount(&history, rules);
+            let mut stored = rows.stored.remove(id).unwrap_or_default();
+            stored.retain(|_, amount| *amount != 0);
+            audit.accounts += 1;
+            if audit.findings.len() < TOLD {
+                audit.findings.extend(differences(id, &stored, &counted));
+            }
+            progress.advance(1);
+        }
+    }
+    progress.end();
+    Ok(())
+}
+
+/// Where the books and the recount differ: the first of each account, and how many more there are.
+fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
+    let names: std::collections::BTreeSet<&String> = stored.keys().chain(counted.keys()).collect();
+    let amount = |sums: &Sums, name: &String| sums.get(name).copied().unwrap_or_default();
+    let mut differ = names.into_iter().filter(|name| amount(stored, name) != amount(counted, name));
+    let first = differ.next()?;
+    let (is, should) = (amount(stored, first), amount(counted, first));
+    let more = match differ.count() {
+        0 => String::new(),
+        more => format!(" ({more} more of this account)"),
+    };
+    Some(format!("account {id}: {first} is {is} in the books and {should} by a recount{more}"))
+}
+
+/// What an account's ledger came from, but for its messages.
+fn history(rows: &mut Rows, id: &str) -> History {
+    let (kind, currency) = rows.accounts.remove(id).unwrap_or_default();
+    let bought = |([plan_no, order_no, size, effective_at, expires_at], product): ([i64; 5], String)| {
+        Bought { plan_no, order_no, product: product.into(), size, effective_at, expires_at }
+    };
+    let failed = |(run_no, received_at, key, part)| Failed { run_no, received_at, key, part };
+    History {
+        account_id: id.to_owned(),
+        kind,
+        currency,
+        causes: rows.causes.remove(id).unwrap_or_default(),
+        standing: rows.standing.remove(id).unwrap_or_default(),
+        amounts: rows.amounts.remove(id).unwrap_or_default(),
+        plans: rows.plans.remove(id).unwrap_or_default().into_iter().map(bought).collect(),
+        sent: Vec::new(),
+        failed: rows.failed.remove(id).unwrap_or_default().into_iter().map(failed).collect(),
+        left_out: rows.left_out.remove(id).unwrap_or_default(),
+    }
+}
+
+/// All charged messages on disk, by account: so that memory stays flat and the database is free for
+/// other questions while they are gone through.
+struct LaidOut {
+    file: BufWriter<File>,
+    accounts: Vec<String>,
+    classes: Vec<Class>,
+    class_numbers: BTreeMap<[String; 3], i64>,
+    count: i64,
+}
+
+/// Account, class, run, units, submit time, id.
+const WIDTH: usize = 7;
+
+impl LaidOut {
+    fn new() -> std::io::Result<LaidOut> {
+        Ok(LaidOut {
+            file: BufWriter::with_capacity(1 << 20, tempfile::tempfile()?),
+            accounts: Vec::new(),
+            classes: Vec::new(),
+            class_numbers: BTreeMap::new(),
+            count: 0,
+        })
+    }
+
+    fn push(&mut self, message: &ChargedMessage<'_>) -> std::io::Result<()> {
+        if self.accounts.last().is_none_or(|last| last != message.account_id) {
+            self.accounts.push(message.account_id.to_owned());
+        }
+        let words = message.class.map(str::to_owned);
+        let next = self.classes.len() as i64;
+        let class = *self.class_numbers.entry(words).or_insert(next);
+        if class == next {
+            self.classes.push(message.class.map(Arc::from));
+        }
+        let account = self.accounts.len() as i64 - 1;
+        let (hi, lo) = message.key;
+        let record = [account, class, message.run_no, message.units, message.submit_time, hi, lo];
+        self.count += 1;
+        record.iter().try_for_each(|number| self.file.write_all(&number.to_le_bytes()))
+    }
+
+    fn read(self) -> std::io::Result<Reading> {
+        let mut file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        let file = BufReader::with_capacity(1 << 20, file);
+        let mut reading = Reading { file, accounts: self.accounts, classes: self.classes, next: None };
+        reading.advance()?;
+        Ok(reading)
+    }
+}
+
+/// The messages as they are taken off again.
+struct Reading {
+    file: BufReader<File>,
+    accounts: Vec<String>,
+    classes: Vec<Class>,
+    next: Option<[i64; WIDTH]>,
+}
+
+impl Reading {
+    fn advance(&mut self) -> std::io::Result<()> {
+        let mut bytes = [0; WIDTH * 8];
+        self.next = match self.file.read_exact(&mut bytes) {
+            Ok(()) => {
+                let mut record = [0; WIDTH];
+                for (number, bytes) in record.iter_mut().zip(bytes.chunks_exact(8)) {
+                    *number = i64::from_le_bytes(bytes.try_into().unwrap_or_default());
+                }
+                Some(record)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => None,
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
+    /// Adds the messages of an account to its history. Accounts are asked for in order.
+    fn take(&mut self, id: &str, history: &mut History) -> std::io::Result<()> {
+        let mut left_out: BTreeMap<(i64, i64), Vec<i64>> = BTreeMap::new();
+        for (key, part) in std::mem::take(&mut history.left_out) {
+            left_out.entry(key).or_default().push(part);
+        }
+        while let Some([account, class, run_no, units, submit_time, hi, lo]) = self.next {
+            if self.accounts[account as usize].as_str() > id {
+                break;
+            }
+            let left_out = left_out.remove(&(hi, lo)).unwrap_or_default();
+            // One that failed as a whole before it was charged was never charged.
+            if self.accounts[account as usize] == id && !left_out.contains(&0) {
+                let class = self.classes[class as usize].clone();
+                history.sent.push(Sent { run_no, class, units, submit_time, key: (hi, lo), left_out });
+            }
+            self.advance()?;
+        }
+        Ok(())
+    }
+}

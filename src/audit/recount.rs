@@ -1,0 +1,355 @@
+//! A second reckoning of an account, as simple as can be: unit by unit from what came in, in the order
+//! of its ledger, with nothing of the arithmetic that made the books. Slow, and easy to believe.
+//!
+//! It takes as given what was handed in (payments, orders, messages, failures), which run took what,
+//! and the account's standing; who paid for each unit, at what price, and what went back, it works out
+//! anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::domain::period::{Timestamp, WINDOW, Zone};
+use crate::domain::price::{Rate, Scope};
+use crate::domain::product::{Catalog, PricedBy};
+
+/// What a message is priced by: product, template type, country.
+pub type Class = [Arc<str>; 3];
+
+/// A message that a run charged.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub run_no: i64,
+    pub class: Class,
+    pub units: i64,
+    pub submit_time: i64,
+    pub key: (i64, i64),
+    /// Parts that were known to have failed before.
+    pub left_out: Vec<i64>,
+}
+
+/// A failure that was answered by giving back.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    pub run_no: i64,
+    pub received_at: i64,
+    pub key: (i64, i64),
+    /// 0: all that is left of the message.
+    pub part: i64,
+}
+
+/// A plan as it was bought.
+#[derive(Clone, Debug)]
+pub struct Bought {
+    pub plan_no: i64,
+    pub order_no: i64,
+    pub product: Arc<str>,
+    pub size: i64,
+    pub effective_at: i64,
+    pub expires_at: i64,
+}
+
+/// Everything that an account's ledger came from.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub account_id: String,
+    pub kind: String,
+    pub currency: String,
+    /// Causes of the ledger's entries, in their order, with their numbers.
+    pub causes: Vec<(i64, String)>,
+    /// Whether plans paid from after an entry on, in order.
+    pub standing: Vec<(i64, bool)>,
+    /// What each payment, order and claim moved, by its cause.
+    pub amounts: BTreeMap<String, i64>,
+    pub plans: Vec<Bought>,
+    /// By run, window and arrival.
+    pub sent: Vec<Sent>,
+    /// By run, time and arrival.
+    pub failed: Vec<Failed>,
+    /// Messages, or parts of them, that were known to have failed before they were charged.
+    pub left_out: Vec<((i64, i64), i64)>,
+}
+
+/// A line of the recount: what it is about, and how much of it there is.
+pub type Sums = BTreeMap<String, i128>;
+
+/// The rules that the recount reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub catalog: &'a Catalog,
+    pub rates: &'a [Rate],
+    pub zone: Zone,
+}
+
+#[derive(Clone, Debug)]
+struct Plan {
+    bought: Bought,
+    remaining: i64,
+    drawn: Option<i64>,
+}
+
+/// A charged unit of a message: its part, the plan that paid, and the pay-as-you-go price then.
+#[derive(Clone, Debug)]
+struct Unit {
+    part: i64,
+    plan_no: i64,
+    price: Option<i128>,
+    given_back: bool,
+}
+
+/// The recount of one account: balances, plans, tiers, charges and returns, each by name.
+pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
+    let mut recount = Recount {
+        history,
+        rules,
+        plans: Vec::new(),
+        failing: history.failed.iter().map(|failed| failed.key).collect(),
+        charged: BTreeMap::new(),
+        tiers: BTreeMap::new(),
+        sums: Sums::new(),
+        prices: BTreeMap::new(),
+        sent: 0,
+        failed: 0,
+        run: None,
+    };
+    for (entry_no, cause) in &history.causes {
+        recount.follow(*entry_no, cause);
+    }
+    recount.finish()
+}
+
+struct Recount<'a> {
+    history: &'a History,
+    rules: Rules<'a>,
+    plans: Vec<Plan>,
+    /// Messages that fail later, and what was charged of them with their product.
+    failing: BTreeSet<(i64, i64)>,
+    charged: BTreeMap<(i64, i64), (Arc<str>, Vec<Unit>)>,
+    tiers: BTreeMap<(i64, Arc<str>, Arc<str>), i64>,
+    sums: Sums,
+    /// The lists of a class, the most specific first.
+    prices: BTreeMap<Class, Vec<&'a Rate>>,
+    /// How many of the messages and failures are done.
+    sent: usize,
+    failed: usize,
+    /// The charging run that is followed, and whether plans pay in it.
+    run: Option<(i64, bool)>,
+}
+
+impl Recount<'_> {
+    fn follow(&mut self, entry_no: i64, cause: &str) {
+        let mut words = cause.split(':');
+        let what = words.next().unwrap_or_default();
+        let number = |word: Option<&str>| word.and_then(|word| word.parse::<i64>().ok()).unwrap_or_default();
+        match what {
+            "charge" => {
+                let window = number(words.next()) * 1_000_000;
+                self.charge(entry_no, window, number(words.next()));
+            }
+            "return" => {
+                let received_at = number(words.next());
+                self.give_back(received_at, number(words.next()));
+            }
+            "top-up" => self.pay_in(self.amount(cause)),
+            "withdrawal" => self.add("balance", -self.amount(cause)),
+            "penalty" => self.claim(self.amount(cause)),
+            "order" => {
+                self.add("balance", -self.amount(cause));
+                let order_no = number(words.next());
+                let bought = self.history.plans.iter().filter(|plan| plan.order_no == order_no);
+                let new =
+                    bought.map(|bought| Plan { remaining: bought.size, drawn: None, bought: bought.clone() });
+                self.plans.extend(new);
+            }
+            _ => {}
+        }
+    }
+
+    fn amount(&self, cause: &str) -> i128 {
+        self.history.amounts.get(cause).copied().unwrap_or_default().into()
+    }
+
+    fn add(&mut self, name: &str, amount: i128) {
+        *self.sums.entry(name.to_owned()).or_default() += amount;
+    }
+
+    fn sum(&self, name: &str) -> i128 {
+        self.sums.get(name).copied().unwrap_or_default()
+    }
+
+    fn pay_in(&mut self, amount: i128) {
+        let due = self.sum("due").min(amount);
+        self.add("due", -due);
+        self.add("balance", amount - due);
+    }
+
+    fn claim(&mut self, amount: i128) {
+        let paid = self.sum("balance").min(amount);
+        self.add("balance", -paid);
+        self.add("due", amount - paid);
+    }
+
+    /// Charges the messages of a window that a run took, unit by unit.
+    fn charge(&mut self, entry_no: i64, window: i64, run_no: i64) {
+        if self.run.is_none_or(|(run, _)| run != run_no) {
+            self.run = Some((run_no, self.plans_pay_before(entry_no)));
+        }
+        let plans_pay = self.run.is_some_and(|(_, plans_pay)| plans_pay);
+        let history = self.history;
+        while let Some(sent) = history.sent.get(self.sent) {
+            let its_window = sent.submit_time - sent.submit_time.rem_euclid(WINDOW);
+            if (sent.run_no, its_window) != (run_no, window) {
+                break;
+            }
+            self.sent += 1;
+            self.charge_message(sent, window, plans_pay);
+        }
+    }
+
+    /// The account's standing when a run began, as it was after the entry before.
+    fn plans_pay_before(&self, entry_no: i64) -> bool {
+        let before = self.history.standing.iter().rev().find(|(after, _)| *after < entry_no);
+        before.is_none_or(|(_, active)| *active)
+    }
+
+    fn charge_message(&mut self, sent: &Sent, window: i64, plans_pay: bool) {
+        let mut units = Vec::new();
+        for part in (1..=sent.units).filter(|part| !sent.left_out.contains(part)) {
+            let (plan_no, price) = self.charge_unit(sent, plans_pay);
+            let [product, template_type, country] = &sent.class;
+            let place = format!("charge {window} run {} {product} {template_type} {country}", sent.run_no);
+            // A price that was not known when a plan paid may be known since (D67).
+            match (plan_no, price.unwrap_or_default()) {
+                (0, price) => {
+                    self.add(&format!("{place} at {price}"), 1);
+                    self.add("unbilled", price);
+                }
+                (plan_no, _) => self.add(&format!("{place} from plan {plan_no}"), 1),
+            }
+            units.push(Unit { part, plan_no, price, given_back: false });
+        }
+        if self.failing.contains(&sent.key) {
+            self.charged.insert(sent.key, (sent.class[0].clone(), units));
+        }
+    }
+
+    /// One unit: from the plan that ends first of those that are valid, else at the price of its place
+    /// in the month.
+    fn charge_unit(&mut self, sent: &Sent, plans_pay: bool) -> (i64, Option<i128>) {
+        let [product_id, template_type, country] = &sent.class;
+        let product = self.rules.catalog.get(product_id);
+        let priced_by = match product.map(|product| product.priced_by) {
+            Some(PricedBy::TemplateType) => template_type.clone(),
+            Some(PricedBy::Country) => country.clone(),
+            _ => "".into(),
+        };
+        let month = self.rules.zone.month_of(Timestamp(sent.submit_time)).number();
+        let place = (month, product_id.clone(), priced_by);
+        let position = self.tiers.get(&place).copied().unwrap_or(0);
+        let price = self.price(&sent.class, &place.2, sent.submit_time, position);
+        let covers = |plan: &Plan| {
+            let Bought { product, effective_at, expires_at, .. } = &plan.bought;
+            plan.remaining > 0
+                && product == product_id
+                && *effective_at <= sent.submit_time
+                && sent.submit_time < *expires_at
+        };
+        let paying = self.plans.iter_mut().filter(|plan| plans_pay && covers(plan));
+        let first =
+            paying.min_by_key(|plan| (plan.bought.expires_at, plan.bought.effective_at, plan.bought.plan_no));
+        let plan_no = match first {
+            Some(plan) => {
+                plan.remaining -= 1;
+                plan.drawn = Some(sent.run_no);
+                plan.bought.plan_no
+            }
+            None => 0,
+        };
+        if plan_no == 0 || product.is_some_and(|product| product.tier_counts_plan) {
+            *self.tiers.entry(place).or_default() += 1;
+        }
+        (plan_no, price)
+    }
+
+    /// The price of the unit after so many of the month: the account's own list, its kind's, the general
+    /// one, the first that holds at the moment.
+    fn price(&mut self, class: &Class, priced_by: &str, at: i64, position: i64) -> Option<i128> {
+        let (history, rules) = (self.history, self.rules);
+        let lists = self.prices.entry(class.clone()).or_insert_with(|| {
+            let rank = |rate: &Rate| match &rate.scope {
+                Scope::Account(id) if **id == *history.account_id => Some(0),
+                Scope::Kind(kind) if **kind == *history.kind => Some(1),
+                Scope::Everyone => Some(2),
+                _ => None,
+            };
+            let of_class = rules.rates.iter().filter(|rate| {
+                (&*rate.product, &*rate.currency, &*rate.class) == (&*class[0], &*history.currency, priced_by)
+            });
+            let mut lists: Vec<_> = of_class.filter_map(|rate| Some((rank(rate)?, rate))).collect();
+            lists.sort_by_key(|(rank, _)| *rank);
+            lists.into_iter().map(|(_, rate)| rate).collect()
+        });
+        let holds = |rate: &&&Rate| rate.from.0 <= at && rate.until.is_none_or(|until| at < until.0);
+        let rate = lists.iter().find(holds)?;
+        let tier = rate.tiers.iter().find(|tier| tier.up_to.is_none_or(|bound| position < bound))?;
+        Some(tier.price.0.into())
+    }
+
+    /// Gives back what failed, in the order in which the receipts came.
+    fn give_back(&mut self, received_at: i64, run_no: i64) {
+        let history = self.history;
+        while let Some(failed) = history.failed.get(self.failed) {
+            if (failed.run_no, failed.received_at) != (run_no, received_at) {
+                break;
+            }
+            self.failed += 1;
+            let Some((product, mut units)) = self.charged.remove(&failed.key) else { continue };
+            let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);
+            for unit in back.filter(|unit| !unit.given_back) {
+                unit.given_back = true;
+                self.give_back_unit(unit, &product, failed);
+            }
+            self.charged.insert(failed.key, (product, units));
+        }
+    }
+
+    fn give_back_unit(&mut self, unit: &Unit, product: &str, failed: &Failed) {
+        let takes = |plan: &&mut Plan| {
+            plan.drawn.is_some()
+                && &*plan.bought.product == product
+                && failed.received_at < plan.bought.expires_at
+                && plan.remaining < plan.bought.size
+        };
+        let taker = self.plans.iter_mut().filter(takes).max_by_key(|plan| {
+            (plan.drawn, plan.bought.expires_at, plan.bought.effective_at, plan.bought.plan_no)
+        });
+        let price = unit.price.unwrap_or_default();
+        let to = match (taker, unit.plan_no) {
+            (Some(plan), _) => {
+                plan.remaining += 1;
+                format!("plan {}", plan.bought.plan_no)
+            }
+            (None, 0) => {
+                self.add("unbilled", -price);
+                format!("unbilled at {price}")
+            }
+            (None, _) => {
+                self.pay_in(price);
+                format!("balance at {price}")
+            }
+        };
+        let (hi, lo) = failed.key;
+        self.add(&format!("return {hi} {lo} part {} from {} to {to}", failed.part, unit.plan_no), 1);
+    }
+
+    fn finish(mut self) -> Sums {
+        for plan in &self.plans {
+            let name = format!("plan {}", plan.bought.plan_no);
+            *self.sums.entry(name).or_default() += i128::from(plan.remaining);
+        }
+        for ((month, product, class), units) in &self.tiers {
+            *self.sums.entry(format!("tier {month} {product} {class}")).or_default() += i128::from(*units);
+        }
+        self.sums.retain(|_, sum| *sum != 0);
+        self.sums
+    }
+}

@@ -1,0 +1,166 @@
+//! What the audit reads: the raw inputs of accounts, and what the books made of them.
+
+use std::collections::BTreeMap;
+
+use super::db::{Row, Tx, Value};
+use super::dialect::for_each_row;
+use super::error::StoreError;
+use crate::domain::period::WINDOW;
+
+/// A message that a run charged, as it is streamed out.
+#[derive(Clone, Copy, Debug)]
+pub struct ChargedMessage<'a> {
+    pub account_id: &'a str,
+    pub class: [&'a str; 3],
+    pub run_no: i64,
+    pub units: i64,
+    pub submit_time: i64,
+    pub key: (i64, i64),
+}
+
+/// Streams all charged messages by account, and for each as they were charged: by run, window and arrival.
+/// Those that were left out of their charge, since their failure was known, are among them.
+pub async fn for_each_charged(
+    tx: &mut Tx,
+    mut each: impl FnMut(ChargedMessage<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "select m.account_id, m.product, m.template_type, m.country, coalesce(s.run_no, b.run_no) as run, m.units, \
+           m.submit_time, m.id_hi, m.id_lo \
+         from messages m join batches b on b.batch_no = m.batch_no \
+         left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
+         where (m.disposition is null or m.disposition = 'too_long') and b.run_no is not null \
+         and (s.account_id is null or s.run_no is not null) \
+         order by m.account_id, run, m.submit_time - m.submit_time % {WINDOW}, m.batch_no, m.line"
+    );
+    for_each_row(tx, &sql, "ttttiiiii", |row| {
+        each(ChargedMessage {
+            account_id: row[0].text()?,
+            class: [row[1].text()?, row[2].text()?, row[3].text()?],
+            run_no: row[4].int()?,
+            units: row[5].int()?,
+            submit_time: row[6].int()?,
+            key: (row[7].int()?, row[8].int()?),
+        })
+    })
+    .await
+}
+
+/// The ids of all accounts, in order.
+pub async fn account_ids(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    let rows = tx.rows("select account_id from accounts order by account_id", vec![]).await?;
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
+/// Rows of some accounts, by account: what the audit knows of each.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// kind, currency
+    pub accounts: BTreeMap<String, (String, String)>,
+    /// entry, cause
+    pub causes: BTreeMap<String, Vec<(i64, String)>>,
+    /// entry after which it holds, whether plans pay
+    pub standing: BTreeMap<String, Vec<(i64, bool)>>,
+    /// by cause
+    pub amounts: BTreeMap<String, BTreeMap<String, i64>>,
+    /// plan, order, size, start, end; product
+    pub plans: BTreeMap<String, Vec<([i64; 5], String)>>,
+    /// id, part
+    pub left_out: BTreeMap<String, Vec<((i64, i64), i64)>>,
+    /// run, time of arrival, id, part
+    pub failed: BTreeMap<String, Vec<(i64, i64, (i64, i64), i64)>>,
+    /// What the books hold, in the words of the recount.
+    pub stored: BTreeMap<String, BTreeMap<String, i128>>,
+}
+
+/// Queries of amounts that were moved, each giving the account, the cause and the amount.
+const AMOUNTS: &[&str] = &[
+    "select account_id, 'top-up:' || reference as name, amount from top_ups",
+    "select account_id, 'withdrawal:' || reference as name, amount from withdrawals",
+    "select account_id, 'penalty:' || cast(penalty_no as text) as name, amount from penalties where order_no is null",
+    "select account_id, 'order:' || cast(order_no as text) as name, paid as amount from orders",
+];
+
+/// Queries of what the books hold, each giving the account, the name in the recount and the amount.
+const STORED: &[&str] = &[
+    "select account_id, 'balance' as name, balance as amount from accounts",
+    "select account_id, 'unbilled' as name, unbilled as amount from accounts",
+    "select account_id, 'due' as name, due as amount from accounts",
+    "select account_id, 'plan ' || cast(plan_no as text) as name, remaining as amount from plans",
+    "select account_id, 'tier ' || cast(month as text) || ' ' || product || ' ' || class as name, units as amount from tier_counters",
+    "select account_id, 'charge ' || cast(window_start as text) || ' run ' || cast(run_no as text) || ' ' || product \
+       || ' ' || template_type || ' ' || country || case when plan_no > 0 then ' from plan ' \
+       || cast(plan_no as text) else ' at ' || cast(unit_price as text) end as name, units as amount from charges",
+    "select account_id, 'return ' || cast(id_hi as text) || ' ' || cast(id_lo as text) || ' part ' \
+       || cast(part as text) || ' from ' || cast(from_plan as text) || ' to ' \
+       || case when to_plan > 0 then 'plan ' || cast(to_plan as text) \
+          else money_to || ' at ' || coalesce(cast(unit_price as text), '0') end as name, units as amount from returns",
+];
+
+/// Returns in the order in which their failures came.
+const FAILED: &str = "select r.account_id, r.run_no, r.received_at, r.id_hi, r.id_lo, r.part, \
+      min(coalesce(f.batch_no, q.batch_no, 0)) as batch, min(coalesce(f.line, q.line, 0)) as line \
+    from returns r \
+    left join failures f on f.id_hi = r.id_hi and f.id_lo = r.id_lo and f.part = r.part \
+      and f.account_id in (r.account_id, '') and f.answer = 'returned' \
+    left join messages m on m.account_id = r.account_id and m.id_hi = r.id_hi and m.id_lo = r.id_lo \
+    left join failures q on q.biz_id = m.biz_id and q.recipient_hash = m.recipient_hash and q.part = r.part \
+      and q.account_id in (r.account_id, '') and q.answer = 'returned' \
+    where r.seq = 1 and r.account_id in ({ids}) \
+    group by r.account_id, r.run_no, r.received_at, r.id_hi, r.id_lo, r.part \
+    order by r.account_id, r.run_no, r.received_at, batch, line";
+
+impl Rows {
+    pub async fn load(tx: &mut Tx, ids: &[String]) -> Result<Rows, StoreError> {
+        let list = (1..=ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+        let bound = || ids.iter().map(Value::from).collect::<Vec<_>>();
+        let of = |sql: &str| format!("select * from ({sql}) q where account_id in ({list})");
+        let mut rows = Rows::default();
+        for row in tx.rows(of("select account_id, kind, currency from accounts"), bound()).await? {
+            rows.accounts.insert(row.text(0)?, (row.text(1)?, row.text(2)?));
+        }
+        let causes = format!(
+            "{} order by account_id, entry_no",
+            of("select account_id, entry_no, cause from entries")
+        );
+        for row in tx.rows(causes, bound()).await? {
+            rows.causes.entry(row.text(0)?).or_default().push((row.int(1)?, row.text(2)?));
+        }
+        let events = of("select account_id, event_no, entry_no, status from account_events");
+        for row in tx.rows(format!("{events} order by account_id, event_no"), bound()).await? {
+            let active = row.text(3)? == "active";
+            rows.standing.entry(row.text(0)?).or_default().push((row.int(2)?, active));
+        }
+        for sql in AMOUNTS {
+            for row in tx.rows(of(sql), bound()).await? {
+                rows.amounts.entry(row.text(0)?).or_default().insert(row.text(1)?, row.int(2)?);
+            }
+        }
+        let plans =
+            of("select account_id, plan_no, order_no, size, effective_at, expires_at, product from plans");
+        for row in tx.rows(format!("{plans} order by account_id, plan_no"), bound()).await? {
+            let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?];
+            rows.plans.entry(row.text(0)?).or_default().push((numbers, row.text(6)?));
+        }
+        for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), bound()).await? {
+            let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);
+            rows.left_out.entry(row.text(0)?).or_default().push(left_out);
+        }
+        for row in tx.rows(FAILED.replace("{ids}", &list), bound()).await? {
+            let failed = (row.int(1)?, row.int(2)?, (row.int(3)?, row.int(4)?), row.int(5)?);
+            rows.failed.entry(row.text(0)?).or_default().push(failed);
+        }
+        for sql in STORED {
+            for row in tx.rows(of(sql), bound()).await? {
+                rows.add_stored(&row)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn add_stored(&mut self, row: &Row) -> Result<(), StoreError> {
+        let of_account = self.stored.entry(row.text(0)?).or_default();
+        *of_account.entry(row.text(1)?).or_default() += i128::from(row.int(2)?);
+        Ok(())
+    }
+}
