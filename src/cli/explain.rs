@@ -77,7 +77,16 @@ fn charge_json(paid: &[PaidPart]) -> Value {
     if paid.is_empty() {
         return Value::Null;
     }
-    let plan = |part: &PaidPart| Some(json!({ "plan_id": part.plan_id.as_ref()?, "units": part.units }));
+    // A plan may have paid at the prices of two tiers (D4).
+    let mut plans: Vec<(&String, i64)> = Vec::new();
+    for part in paid {
+        match (&part.plan_id, plans.last_mut()) {
+            (Some(plan), Some((last, units))) if *last == plan => *units += part.units,
+            (Some(plan), _) => plans.push((plan, part.units)),
+            (None, _) => {}
+        }
+    }
+    let plan = |(plan_id, units): &(&String, i64)| json!({ "plan_id": plan_id, "units": units });
     let payg = |part: &&PaidPart| part.plan_id.is_none();
     let price = |part: &PaidPart| {
         json!({
@@ -87,7 +96,7 @@ fn charge_json(paid: &[PaidPart]) -> Value {
         })
     };
     json!({
-        "plan": paid.iter().filter_map(plan).collect::<Vec<_>>(),
+        "plan": plans.iter().map(plan).collect::<Vec<_>>(),
         "payg": paid.iter().filter(payg).map(price).collect::<Vec<_>>(),
     })
 }
