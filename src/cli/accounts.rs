@@ -72,7 +72,7 @@ fn parse_kind(word: &str) -> Result<Kind, String> {
     Kind::parse(word).ok_or_else(|| "write individual or enterprise".into())
 }
 
-fn parse_money(text: &str) -> Result<Micros, String> {
+pub(super) fn parse_money(text: &str) -> Result<Micros, String> {
     Micros::parse(text).map_err(|fault| fault.to_string())
 }
 

@@ -10,7 +10,7 @@ use crate::store::accounts::{self, AccountRow, NewAccount};
 use crate::store::{Db, Tx};
 
 /// The largest amount that one movement may have: a thousand million currency units.
-const MAX_AMOUNT: Micros = Micros(1_000_000_000 * Micros::PER_UNIT);
+pub(super) const MAX_AMOUNT: Micros = Micros(1_000_000_000 * Micros::PER_UNIT);
 
 /// Adds an account. The same again is refused as `account_exists`.
 pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow, DeskError> {
@@ -143,9 +143,7 @@ pub async fn activate(
     now: Timestamp,
 ) -> Result<AccountRow, DeskError> {
     let Some(product) = config.catalog.get(product) else {
-        let known: Vec<_> = config.catalog.products.iter().map(|p| &*p.id).collect();
-        let message = format!("there is no product `{product}`; there are {}", known.join(", "));
-        return Err(DeskError::refused("unknown_product", message));
+        return Err(DeskError::unknown_product(&config.catalog, product));
     };
     let mut tx = db.write().await?;
     let account = lock(&mut tx, account_id).await?;

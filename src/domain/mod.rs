@@ -17,4 +17,6 @@ pub mod plan;
 pub mod account;
 pub mod charge;
 pub mod settle;
+pub mod coupon;
 pub mod order;
+pub mod refund;
