@@ -6,9 +6,7 @@ use super::{accounts, orders};
 use crate::config::Config;
 use crate::domain::money::{Micros, MoneyFault};
 use crate::domain::period::Timestamp;
-use crate::domain::refund::{
-    Answer, Behind, OrderStatus, Refund, RefundRefusal, Sold, approve, refundable, request,
-};
+use crate::domain::refund::{Answer, OrderStatus, Refund, RefundRefusal, Sold, approve, refundable, request};
 use crate::store::accounts::AccountRow;
 use crate::store::orders::OrderRow;
 use crate::store::{Db, Tx, refunds};
@@ -30,7 +28,7 @@ pub async fn show(db: &Db, config: &Config, order_id: &str, now: Timestamp) -> R
 async fn shown(tx: &mut Tx, config: &Config, order_id: &str, now: Timestamp) -> Result<Shown, DeskError> {
     let order = orders::find(tx, order_id).await?;
     let account = accounts::find(tx, &order.account_id).await?;
-    let (sold, _) = refunds::load(tx, &account, order_id).await?;
+    let sold = refunds::load(tx, &account, order_id).await?;
     Ok(Shown { order, refundable: refundable(&sold, config.refund, now) })
 }
 
@@ -44,7 +42,8 @@ pub async fn ask(
     now: Timestamp,
 ) -> Result<Shown, DeskError> {
     let mut tx = db.write().await?;
-    let (account, order, behind) = load(&mut tx, order_id).await?;
+    let (account, order) = load(&mut tx, order_id).await?;
+    let behind = refunds::behind(&mut tx, &order).await?;
     let status = match request(&order, plan_id, config.refund, behind, now)? {
         Answer::Refunded(refund) => {
             give_back(&mut tx, &account, &order, &refund, now).await?;
@@ -67,7 +66,8 @@ pub async fn approve_request(
     now: Timestamp,
 ) -> Result<Shown, DeskError> {
     let mut tx = db.write().await?;
-    let (account, order, behind) = load(&mut tx, order_id).await?;
+    let (account, order) = load(&mut tx, order_id).await?;
+    let behind = refunds::behind_with_failures(&mut tx, &order).await?;
     let refund = approve(&order, config.refund, behind, now)?;
     give_back(&mut tx, &account, &order, &refund, now).await?;
     done(tx, config, order_id, now).await
@@ -81,19 +81,19 @@ pub async fn reject_request(
     now: Timestamp,
 ) -> Result<Shown, DeskError> {
     let mut tx = db.write().await?;
-    let (account, order, _) = load(&mut tx, order_id).await?;
+    let (account, order) = load(&mut tx, order_id).await?;
     order.is_pending()?;
     refunds::note(&mut tx, &account.account_id, order.order_no, OrderStatus::Rejected).await?;
     done(tx, config, order_id, now).await
 }
 
 /// The order, its account locked.
-async fn load(tx: &mut Tx, order_id: &str) -> Result<(AccountRow, Sold, Behind), DeskError> {
+async fn load(tx: &mut Tx, order_id: &str) -> Result<(AccountRow, Sold), DeskError> {
     let account_id = refunds::account_of(tx, order_id).await?;
     let account_id = account_id.ok_or_else(|| DeskError::unknown_order(order_id))?;
     let account = lock(tx, &account_id).await?;
-    let (order, behind) = refunds::load(tx, &account, order_id).await?;
-    Ok((account, order, behind))
+    let order = refunds::load(tx, &account, order_id).await?;
+    Ok((account, order))
 }
 
 /// Books a refund. It may end a suspension (D35).

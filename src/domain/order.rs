@@ -164,7 +164,8 @@ pub fn place_order(
         order_id: format!("{}-o{order_no}", customer.account_id),
         placed_at: now,
         total,
-        coupon_no: coupon.map(|coupon| coupon.coupon_no),
+        // A coupon that pays nothing, of a free order, is no part of it.
+        coupon_no: coupon.filter(|_| pays > Micros::ZERO).map(|coupon| coupon.coupon_no),
         coupon: pays,
         paid: cash,
         plans,

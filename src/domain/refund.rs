@@ -97,6 +97,7 @@ pub struct Sold {
     pub account_status: Status,
     pub funds: Funds,
     pub status: OrderStatus,
+    pub placed_at: Timestamp,
     /// The invoice that stands for it.
     pub invoice_no: Option<i64>,
     /// Number of its last refund.

@@ -20,8 +20,8 @@ pub async fn account_of(tx: &mut Tx, order_id: &str) -> Result<Option<String>, S
     row.map(|row| row.text(0)).transpose()
 }
 
-/// An order of a locked account, with its plans and with what waits that may still touch them.
-pub async fn load(tx: &mut Tx, account: &AccountRow, order_id: &str) -> Result<(Sold, Behind), StoreError> {
+/// An order of an account, with its plans.
+pub async fn load(tx: &mut Tx, account: &AccountRow, order_id: &str) -> Result<Sold, StoreError> {
     let account_id = &account.account_id;
     let sql = "select o.order_no, o.status, o.invoice_no, o.refunds, o.placed_at, \
                (select cast(coalesce(sum(p.amount), 0) as bigint) from penalties p \
@@ -33,7 +33,7 @@ pub async fn load(tx: &mut Tx, account: &AccountRow, order_id: &str) -> Result<(
     let row = tx.row(sql, values![account_id, order_id]).await?;
     let row = row.ok_or_else(|| corrupt("is gone".into()))?;
     let (order_no, status) = (row.int(0)?, row.text(1)?);
-    let order = Sold {
+    Ok(Sold {
         order_no,
         order_id: order_id.into(),
         account_id: account_id.as_str().into(),
@@ -41,13 +41,12 @@ pub async fn load(tx: &mut Tx, account: &AccountRow, order_id: &str) -> Result<(
         account_status: account.status,
         funds: account.funds,
         status: OrderStatus::parse(&status).ok_or_else(|| corrupt(format!("has the status {status}")))?,
+        placed_at: Timestamp(row.int(4)?),
         invoice_no: row.opt_int(2)?,
         refunds: row.int(3)?,
         penalties: Micros(row.int(5)?),
         plans: plans(tx, account_id, order_no).await?,
-    };
-    let behind = behind(tx, account_id, Timestamp(row.int(4)?)).await?;
-    Ok((order, behind))
+    })
 }
 
 async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bought>, StoreError> {
@@ -81,9 +80,10 @@ async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bough
     Ok(plans)
 }
 
-/// What of an account's messages since a moment waits (D63, D82). Rejected and inbound ones are never
-/// charged, and wait for nothing.
-async fn behind(tx: &mut Tx, account_id: &str, since: Timestamp) -> Result<Behind, StoreError> {
+/// What of an account's messages since an order waits, and may still touch its plans (D63, D82). Rejected
+/// and inbound ones are never charged, and wait for nothing.
+pub async fn behind(tx: &mut Tx, order: &Sold) -> Result<Behind, StoreError> {
+    let (account_id, since) = (&*order.account_id, order.placed_at);
     let uncharged = "select cast(case when exists (select 1 from batches b \
         join messages m on m.batch_no = b.batch_no where b.run_no is null and b.kind = 'messages' \
         and m.account_id = $1 and m.submit_time >= $2 and (m.disposition is null or m.disposition = 'too_long')) \
@@ -91,17 +91,23 @@ async fn behind(tx: &mut Tx, account_id: &str, since: Timestamp) -> Result<Behin
     let suspense = "select cast(case when exists (select 1 from suspense s join messages m \
         on m.account_id = s.account_id and m.id_hi = s.id_hi and m.id_lo = s.id_lo \
         where s.run_no is null and s.account_id = $1 and m.submit_time >= $2) then 1 else 0 end as bigint)";
+    Ok(Behind {
+        uncharged: tx.int(uncharged, values![account_id, since.0]).await? == 1,
+        suspense: tx.int(suspense, values![account_id, since.0]).await? == 1,
+        failures: false,
+    })
+}
+
+/// The same, and whether a failure of the account waits for its answer.
+pub async fn behind_with_failures(tx: &mut Tx, order: &Sold) -> Result<Behind, StoreError> {
     let failures = "select cast(case when exists (select 1 from failures f join messages m \
         on m.id_hi = f.id_hi and m.id_lo = f.id_lo and f.account_id in ('', m.account_id) \
         where f.run_no is null and m.account_id = $1) \
         or exists (select 1 from failures f join messages m \
         on m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash and f.account_id in ('', m.account_id) \
         where f.run_no is null and f.biz_id is not null and m.account_id = $1) then 1 else 0 end as bigint)";
-    Ok(Behind {
-        uncharged: tx.int(uncharged, values![account_id, since.0]).await? == 1,
-        suspense: tx.int(suspense, values![account_id, since.0]).await? == 1,
-        failures: tx.int(failures, values![account_id]).await? == 1,
-    })
+    let waits = tx.int(failures, values![&*order.account_id]).await? == 1;
+    Ok(Behind { failures: waits, ..behind(tx, order).await? })
 }
 
 /// Saves a refund of a locked account's order: the order, its plans and their gifts, the money, the

@@ -18,6 +18,7 @@ mod hostile_files;
 mod operation;
 mod properties;
 mod receipts;
+mod refund_histories;
 mod refunds;
 mod roles;
 mod runs;

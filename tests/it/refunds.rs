@@ -132,6 +132,9 @@ fn a_request_waits_for_the_operator_who_finds_it_listed() {
         assert_eq!(desk.order(&["refund", "acme-o1"]).exits(0).json()["status"], "pending_review");
         let waiting = desk.order(&["list", "--pending"]).exits(0).json();
         assert_eq!(waiting[0]["order_id"], "acme-o1");
+        assert_eq!(desk.program.json(&["status"])["refund_requests"], 1);
+        let words = desk.program.run(&["status"]).exits(0).stdout;
+        assert!(words.contains("Refunds that wait for a decision: 1"), "{words}");
         let words = desk.program.run(&["order", "show", "acme-o1"]).exits(0).stdout;
         for said in ["pending review", "order approve acme-o1", "refundable", "2.00", "acme-p1", "150"] {
             assert!(words.contains(said), "`{said}` is not said\n{words}");

@@ -59,6 +59,7 @@ fn order(plans: Vec<Bought>) -> Sold {
         account_status: Status::Active,
         funds: Funds::default(),
         status: OrderStatus::Paid,
+        placed_at: Timestamp(0),
         invoice_no: None,
         refunds: 0,
         penalties: Micros::ZERO,
