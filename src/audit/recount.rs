@@ -46,6 +46,8 @@ pub struct Bought {
     pub size: i64,
     pub effective_at: i64,
     pub expires_at: i64,
+    /// The refund of its order that cancelled it; 0 for none.
+    pub refund_no: i64,
 }
 
 /// Everything that an account's ledger came from.
@@ -85,6 +87,14 @@ struct Plan {
     bought: Bought,
     remaining: i64,
     drawn: Option<i64>,
+    /// It was cancelled, or its rest forfeited.
+    ended: bool,
+}
+
+impl Plan {
+    fn end(&mut self) {
+        (self.remaining, self.ended) = (0, true);
+    }
 }
 
 /// A charged unit of a message: its part, the plan that paid, and the pay-as-you-go price then.
@@ -156,9 +166,20 @@ impl Recount<'_> {
                 self.add("balance", -self.amount(cause));
                 let order_no = number(words.next());
                 let bought = self.history.plans.iter().filter(|plan| plan.order_no == order_no);
-                let new =
-                    bought.map(|bought| Plan { remaining: bought.size, drawn: None, bought: bought.clone() });
+                let new = bought.map(|bought| Plan {
+                    remaining: bought.size,
+                    drawn: None,
+                    ended: false,
+                    bought: bought.clone(),
+                });
                 self.plans.extend(new);
+            }
+            "refund" => {
+                self.pay_in(self.amount(cause));
+                let (order_no, refund_no) = (number(words.next()), number(words.next()));
+                let cancels =
+                    |plan: &&mut Plan| (plan.bought.order_no, plan.bought.refund_no) == (order_no, refund_no);
+                self.plans.iter_mut().filter(cancels).for_each(Plan::end);
             }
             _ => {}
         }
@@ -318,6 +339,7 @@ impl Recount<'_> {
                 && &*plan.bought.product == product
                 && failed.received_at < plan.bought.expires_at
                 && plan.remaining < plan.bought.size
+                && !plan.ended
         };
         let taker = self.plans.iter_mut().filter(takes).max_by_key(|plan| {
             (plan.drawn, plan.bought.expires_at, plan.bought.effective_at, plan.bought.plan_no)

@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod cash;
+mod coupons;
 mod daemon;
 mod exceptions;
 mod explain;
@@ -134,7 +135,10 @@ enum Command {
     /// Packages on sale
     #[command(subcommand)]
     Package(prices::PackageCommand),
-    /// Orders
+    /// Coupons, which pay before cash
+    #[command(subcommand)]
+    Coupon(coupons::CouponCommand),
+    /// Orders and their refunds
     #[command(subcommand)]
     Order(orders::OrderCommand),
     /// Plans that were bought
@@ -213,6 +217,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Exception(command)) => exceptions::run(session, command).await,
         Some(Command::Account(command)) => accounts::run(session, command).await,
         Some(Command::Package(command)) => prices::packages(session, command).await,
+        Some(Command::Coupon(command)) => coupons::coupon(session, command).await,
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,

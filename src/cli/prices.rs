@@ -78,9 +78,10 @@ pub async fn packages(session: &Session, command: PackageCommand) -> Result<Exit
                 package.currency.to_string(),
                 Micros(price.0 / package.size.max(1)).to_string(),
                 package.validity.to_string(),
+                gift_words(package),
             ]
         };
-        let columns = ["package", "product", ">size", ">price", "currency", ">a unit", "validity"];
+        let columns = ["package", "product", ">size", ">price", "currency", ">a unit", "validity", "gifts"];
         table(&columns, offers.iter().map(row).collect())
     });
     Ok(ExitCode::SUCCESS)
@@ -94,7 +95,26 @@ fn package_json(package: &Package, price: Micros) -> Value {
         "price": price.to_string(),
         "currency": &*package.currency,
         "validity": package.validity.to_string(),
+        "gift_units": package.gift.units,
+        "gift_months": package.gift.months,
+        "gift_coupon": package.gift.coupon.to_string(),
     })
+}
+
+/// What comes with a package: `100 units, 6 months, a coupon of 5.00`.
+fn gift_words(package: &Package) -> String {
+    let gift = package.gift;
+    let mut gifts = Vec::new();
+    if gift.units > 0 {
+        gifts.push(format!("{} units", count(gift.units)));
+    }
+    if gift.months > 0 {
+        gifts.push(format!("{} month{}", gift.months, plural(gift.months.into())));
+    }
+    if gift.coupon > Micros::ZERO {
+        gifts.push(format!("a coupon of {}", gift.coupon.for_people()));
+    }
+    gifts.join(", ")
 }
 
 pub async fn prices(session: &Session, command: PriceCommand) -> Result<ExitCode, Failure> {

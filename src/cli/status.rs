@@ -133,6 +133,8 @@ struct Status {
     quarantined: Vec<(String, i64)>,
     /// Open ones by kind.
     exceptions: Vec<(String, i64)>,
+    /// Requests for refunds that wait for an operator.
+    refund_requests: i64,
     accounts: Vec<(String, i64)>,
 }
 
@@ -152,6 +154,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         parked: status::parked_accounts(&mut tx, NAMED).await?,
         quarantined: status::quarantined(&mut tx).await?,
         exceptions: exceptions::open_by_kind(&mut tx).await?,
+        refund_requests: status::refund_requests(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
     };
     tx.rollback().await?;
@@ -187,6 +190,7 @@ impl Status {
             "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
             "quarantined": map(&self.quarantined),
             "exceptions": map(&self.exceptions),
+            "refund_requests": self.refund_requests,
             "accounts": map(&self.accounts),
         })
     }
@@ -214,6 +218,11 @@ impl Status {
         }
         for (kind, number) in &self.exceptions {
             lines.push(format!("Exceptions {kind}: {} (quittance exception list)", count(*number)));
+        }
+        if self.refund_requests > 0 {
+            let number = count(self.refund_requests);
+            lines
+                .push(format!("Refunds that wait for a decision: {number} (quittance order list --pending)"));
         }
         for (reason, number) in &self.by_reason {
             let remedy = Unrated::parse(reason).map_or("", |reason| reason.remedy());

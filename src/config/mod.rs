@@ -33,6 +33,7 @@ use self::settings::Settings;
 use crate::domain::period::Zone;
 use crate::domain::price::PriceBook;
 use crate::domain::product::Catalog;
+use crate::domain::refund::RefundPolicy;
 use crate::ingest::source::Source;
 use crate::schedule::Schedule;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub schedules: BTreeMap<&'static str, Schedule>,
     /// Where the daemon answers /healthz and /metrics; None where it does not.
     pub listen: Option<SocketAddr>,
+    /// How refunds of orders are decided.
+    pub refund: RefundPolicy,
     /// The directory into which gateways drop files.
     pub spool: Option<PathBuf>,
     pub catalog: Catalog,
@@ -229,6 +232,7 @@ fn assemble(
         lease: settings.lease,
         schedules: settings.schedules,
         listen: settings.listen,
+        refund: settings.refund,
         spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
         catalog: products.catalog,
         book,

@@ -1,4 +1,4 @@
-//! Reads one `[[package]]` of prices.toml (R103, D34, D73).
+//! Reads one `[[package]]` of prices.toml (R63, R103, D34, D72, D73).
 
 use super::prices::{KINDS, check_sold};
 use super::products::Products;
@@ -6,6 +6,7 @@ use super::reader::{Entry, Place, Table};
 use super::values::{currency, integer, moment, money, rate_ppm, validity, word};
 use crate::domain::book::Problem;
 use crate::domain::money::Micros;
+use crate::domain::package::Gift;
 use crate::domain::period::{Timestamp, Validity};
 use crate::domain::price::{Package, Scope};
 
@@ -15,6 +16,9 @@ pub struct PackagePlaces {
     pub table: Place,
     id: Place,
     size: Place,
+    gift_units: Place,
+    gift_months: Place,
+    gift_coupon: Place,
 }
 
 impl PackagePlaces {
@@ -23,6 +27,9 @@ impl PackagePlaces {
         match problem {
             Problem::IdTaken { .. } => self.id,
             Problem::SizeOutOfRange(_) => self.size,
+            Problem::GiftUnits(_) => self.gift_units,
+            Problem::GiftMonths(_) => self.gift_months,
+            Problem::GiftCoupon(_) => self.gift_coupon,
             _ => self.table,
         }
     }
@@ -42,8 +49,15 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
     let until = table.optional("on_sale_until", moment);
     let renewal_discount_ppm = table.optional("renewal_discount", rate_ppm);
     let renewal_validity = table.optional("renewal_validity", validity);
-    let places =
-        PackagePlaces { table: table.place(), id: table.place_of("id"), size: table.place_of("size") };
+    let gift = gift(&mut table);
+    let places = PackagePlaces {
+        table: table.place(),
+        id: table.place_of("id"),
+        size: table.place_of("size"),
+        gift_units: table.place_of("gift_units"),
+        gift_months: table.place_of("gift_months"),
+        gift_coupon: table.place_of("gift_coupon"),
+    };
     table.finish();
     let package = Package {
         id: id?.into(),
@@ -51,6 +65,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
         size: size.unwrap_or(1),
         currency: currency?.into(),
         validity: own_validity.or(sold.map(|product| product.validity)).unwrap_or(Validity::Months(1)),
+        gift,
         prices,
         from: from.unwrap_or(Timestamp(i64::MIN)),
         until,
@@ -58,6 +73,25 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
         renewal_validity,
     };
     Some((package, places))
+}
+
+/// What comes with the package for nothing. A gift of nothing is no gift: whoever writes one is told.
+fn gift(table: &mut Table<'_>) -> Gift {
+    let some = |number: i64| match number {
+        0 => Err("0 is no gift: leave the key out".to_owned()),
+        number => Ok(number),
+    };
+    let units = table.optional("gift_units", |value| some(integer(value)?));
+    let months = table.optional("gift_months", |value| {
+        let months = some(integer(value)?)?;
+        u32::try_from(months).map_err(|_| format!("{months} gift months are not possible: write 1 to 120"))
+    });
+    let coupon = table.optional("gift_coupon", |value| some(money(value)?.0).map(Micros));
+    Gift {
+        units: units.unwrap_or_default(),
+        months: months.unwrap_or_default(),
+        coupon: coupon.unwrap_or_default(),
+    }
 }
 
 /// All prices of a package: those of accounts, of kinds, and the general one.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::database::{Database, url};
 use super::reader::{Entry, File, Place, Table, closest};
-use super::values::{address, hours, minutes, months, schedule, seconds, text, zone};
+use super::values::{address, flag, hours, minutes, months, one_of, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
+use crate::domain::refund::{MultiPlan, RefundPolicy};
 use crate::ingest::source::Source;
 use crate::jobs;
 use crate::schedule::Schedule;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub schedules: BTreeMap<&'static str, Schedule>,
     /// None where it is off.
     pub listen: Option<SocketAddr>,
+    /// How refunds of orders are decided.
+    pub refund: RefundPolicy,
     /// Where gateways drop files, relative to this file; None where they do not.
     pub spool: Option<PathBuf>,
     /// File name of the products, beside this file, and where that is said.
@@ -76,11 +79,32 @@ pub fn read(file: &File<'_>) -> Settings {
         schedules: schedules(&mut root, has_spool),
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
+        refund: refund(&mut root),
         spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
     };
     root.allow(&["zone"]);
     root.finish();
     settings
+}
+
+/// How refunds are decided: the specification's more specific text, requests wait for an operator, and
+/// what was used once is used (D6, D7).
+fn refund(root: &mut Table<'_>) -> RefundPolicy {
+    let mut policy =
+        RefundPolicy { multi_plan: MultiPlan::Overview, auto_reject: false, used_once_is_used: true };
+    let Some(mut table) = root.table("refund") else { return policy };
+    let choices = [("overview", MultiPlan::Overview), ("faq", MultiPlan::Faq)];
+    if let Some(multi_plan) = table.optional("multi_plan", one_of(&choices)) {
+        policy.multi_plan = multi_plan;
+    }
+    if let Some(auto_reject) = table.optional("auto_reject", flag) {
+        policy.auto_reject = auto_reject;
+    }
+    if let Some(used_once_is_used) = table.optional("used_once_is_used", flag) {
+        policy.used_once_is_used = used_once_is_used;
+    }
+    table.finish();
+    policy
 }
 
 /// When each job runs: its own default, unless it is said otherwise. Without a spool there is nothing

@@ -210,9 +210,7 @@ pub async fn activate(
     now: Timestamp,
 ) -> Result<AccountRow, DeskError> {
     let Some(product) = config.catalog.get(product) else {
-        let known: Vec<_> = config.catalog.products.iter().map(|p| &*p.id).collect();
-        let message = format!("there is no product `{product}`; there are {}", known.join(", "));
-        return Err(DeskError::refused("unknown_product", message));
+        return Err(DeskError::unknown_product(&config.catalog, product));
     };
     let mut tx = db.write().await?;
     let account = lock(&mut tx, account_id).await?;

@@ -4,12 +4,16 @@
 pub mod accounts;
 pub mod batches;
 pub mod cash;
+pub mod coupons;
 pub mod exceptions;
 pub mod orders;
+pub mod refunds;
 pub mod story;
 pub mod usage;
 
 use crate::domain::order::OrderRefusal;
+use crate::domain::product::Catalog;
+use crate::domain::refund::RefundRefusal;
 use crate::intake::IntakeError;
 use crate::store::StoreError;
 
@@ -34,6 +38,25 @@ impl DeskError {
     pub fn unknown_account(account_id: &str) -> DeskError {
         let message = format!("there is no account `{account_id}`; see `quittance account list`");
         DeskError::refused("unknown_account", message)
+    }
+
+    /// No product of this id is sold.
+    pub fn unknown_product(catalog: &Catalog, product: &str) -> DeskError {
+        let known: Vec<_> = catalog.products.iter().map(|p| &*p.id).collect();
+        let message = format!("there is no product `{product}`; there are {}", known.join(", "));
+        DeskError::refused("unknown_product", message)
+    }
+
+    /// There is no order of this id.
+    pub fn unknown_order(order_id: &str) -> DeskError {
+        let message = format!("there is no order `{order_id}`; see `quittance order list`");
+        DeskError::refused("unknown_order", message)
+    }
+}
+
+impl From<RefundRefusal> for DeskError {
+    fn from(refusal: RefundRefusal) -> DeskError {
+        DeskError::refused(refusal.code(), refusal.to_string())
     }
 }
 

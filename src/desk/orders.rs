@@ -1,13 +1,15 @@
-//! Buying plans (R8, R37, R54, R73, R103, D34, D85).
+//! Buying plans (R8, R37, R54, R62, R73, R103, D34, D72, D85).
 
 use super::DeskError;
 use super::accounts::{check_reference, lock};
 use crate::config::Config;
-use crate::domain::order::{Customer, Item, place_order};
+use crate::domain::coupon::{Coupon, CouponRefusal, best};
+use crate::domain::order::{Customer, Item, OrderRefusal, place_order, products, total};
 use crate::domain::period::Timestamp;
 use crate::domain::price::{Buyer, PriceBook};
 use crate::store::accounts::AccountRow;
-use crate::store::orders::{OrderRow, PlanRow, order_of_reference, save_order};
+use crate::store::coupons;
+use crate::store::orders::{OrderRow, order, order_of_reference, orders, save_order};
 use crate::store::{Db, Tx};
 
 /// What is asked for: a package and how many plans of it.
@@ -28,6 +30,28 @@ impl Wanted {
     }
 }
 
+/// An order as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purchase<'a> {
+    pub wanted: &'a [Wanted],
+    /// The id of the coupon that pays first, or [`BEST`].
+    pub coupon: Option<&'a str>,
+    /// The order's own number at the buyer.
+    pub reference: Option<&'a str>,
+}
+
+/// The word for: the coupon that comes first of those that can pay.
+pub const BEST: &str = "best";
+
+impl Purchase<'_> {
+    /// The request in words: what a repeated reference must say again.
+    fn words(&self) -> String {
+        let lines = self.wanted.iter().map(|w| format!("{}:{}", w.package, w.quantity));
+        let lines = lines.collect::<Vec<_>>().join(" ");
+        self.coupon.map_or(lines.clone(), |coupon| format!("{lines} with coupon {coupon}"))
+    }
+}
+
 /// Buys plans at the price that the account is shown, paid from its balance, effective at once.
 /// Under a reference it is bought once, however often it is asked for.
 pub async fn place(
@@ -38,13 +62,24 @@ pub async fn place(
     reference: Option<&str>,
     now: Timestamp,
 ) -> Result<OrderRow, DeskError> {
+    buy(db, config, account_id, Purchase { wanted, coupon: None, reference }, now).await
+}
+
+/// The same with a coupon.
+pub async fn buy(
+    db: &Db,
+    config: &Config,
+    account_id: &str,
+    purchase: Purchase<'_>,
+    now: Timestamp,
+) -> Result<OrderRow, DeskError> {
     let mut tx = db.write().await?;
-    let order = place_in(&mut tx, config, account_id, wanted, reference, now).await?;
+    let order = buy_in(&mut tx, config, account_id, purchase, now).await?;
     tx.commit().await?;
     Ok(order)
 }
 
-/// The same as part of a larger transaction.
+/// Buys without a coupon, as part of a larger transaction.
 pub async fn place_in(
     tx: &mut Tx,
     config: &Config,
@@ -53,10 +88,19 @@ pub async fn place_in(
     reference: Option<&str>,
     now: Timestamp,
 ) -> Result<OrderRow, DeskError> {
-    let request =
-        wanted.iter().map(|w| format!("{}:{}", w.package, w.quantity)).collect::<Vec<_>>().join(" ");
+    buy_in(tx, config, account_id, Purchase { wanted, coupon: None, reference }, now).await
+}
+
+async fn buy_in(
+    tx: &mut Tx,
+    config: &Config,
+    account_id: &str,
+    purchase: Purchase<'_>,
+    now: Timestamp,
+) -> Result<OrderRow, DeskError> {
+    let request = purchase.words();
     let account = lock(tx, account_id).await?;
-    if let Some(reference) = reference {
+    if let Some(reference) = purchase.reference {
         check_reference(reference)?;
         if let Some(known) = order_of_reference(tx, account_id, reference).await? {
             if known.request == request {
@@ -66,25 +110,56 @@ pub async fn place_in(
             return Err(DeskError::refused("reference_conflict", message));
         }
     }
-    let items = wanted.iter().map(|w| item(config, &account, w, now)).collect::<Result<Vec<_>, _>>()?;
-    let order = place_order(&customer(&account), &items, now, config.zone)?;
-    save_order(tx, &account, &order, reference, &request).await?;
-    let plan = |plan: crate::domain::order::NewPlan| PlanRow {
-        plan_no: plan.plan_no,
-        plan_id: plan.plan_id,
-        order_id: order.order_id.clone(),
-        product: plan.product.to_string(),
-        package: plan.package_id.to_string(),
-        size: plan.size,
-        remaining: plan.size,
-        forfeited: 0,
-        price: plan.price,
-        effective_at: plan.effective_at,
-        expires_at: plan.expires_at,
+    let items = purchase.wanted.iter().map(|w| item(config, &account, w, now));
+    let items = items.collect::<Result<Vec<_>, _>>()?;
+    let coupon = coupon(tx, account_id, &items, purchase.coupon, now).await?;
+    let order = place_order(&customer(&account), &items, coupon.as_ref(), now, config.zone)?;
+    save_order(tx, &account, &order, purchase.reference, &request).await?;
+    find(tx, &order.order_id).await
+}
+
+/// The coupon that was named, or the best of the account's.
+async fn coupon(
+    tx: &mut Tx,
+    account_id: &str,
+    items: &[Item<'_>],
+    named: Option<&str>,
+    now: Timestamp,
+) -> Result<Option<Coupon>, DeskError> {
+    let Some(named) = named else { return Ok(None) };
+    if named == BEST {
+        let coupons: Vec<Coupon> =
+            coupons::list(tx, account_id).await?.into_iter().map(|row| row.coupon).collect();
+        let total = total(items).map_err(OrderRefusal::from)?;
+        let best = best(&coupons, &products(items), total, now);
+        let none = || OrderRefusal::from(CouponRefusal::NoneApplies(account_id.into()));
+        return Ok(Some(best.cloned().ok_or_else(none)?));
+    }
+    let found = coupons::find(tx, account_id, named).await?;
+    let unknown = || {
+        let message = format!(
+            "account `{account_id}` has no coupon `{named}`; see `quittance coupon list {account_id}`"
+        );
+        DeskError::refused("unknown_coupon", message)
     };
-    let plans = order.plans.into_iter().map(plan).collect();
-    let (total, paid) = (order.total, order.total);
-    Ok(OrderRow { order_id: order.order_id, status: "paid".into(), total, paid, request, plans })
+    Ok(Some(found.ok_or_else(unknown)?.coupon))
+}
+
+/// The orders of an account, or of all where none is named; with `pending` those alone whose refund
+/// waits for an operator. Without their plans.
+pub async fn list(db: &Db, account_id: Option<&str>, pending: bool) -> Result<Vec<OrderRow>, DeskError> {
+    let mut tx = db.read().await?;
+    if let Some(account_id) = account_id {
+        super::accounts::find(&mut tx, account_id).await?;
+    }
+    let orders = orders(&mut tx, account_id, pending).await?;
+    tx.rollback().await?;
+    Ok(orders)
+}
+
+/// An order with its plans.
+pub async fn find(tx: &mut Tx, order_id: &str) -> Result<OrderRow, DeskError> {
+    order(tx, order_id).await?.ok_or_else(|| DeskError::unknown_order(order_id))
 }
 
 fn customer(account: &AccountRow) -> Customer {
@@ -131,6 +206,7 @@ fn item<'a>(
         product,
         size: package.size,
         validity: package.validity,
+        gift: package.gift,
         price,
         quantity: wanted.quantity,
     })

@@ -164,6 +164,12 @@ pub enum Problem {
     Gap { list: String, other: usize },
     #[error("the size {0} is not possible: write 1 to 1000000000000 units")]
     SizeOutOfRange(i64),
+    #[error("{0} gift units are not possible: write 1 or more, up to 1000000000000 together with the size")]
+    GiftUnits(i64),
+    #[error("{0} gift months are not possible: write 1 to 120")]
+    GiftMonths(u32),
+    #[error("a gift coupon of {0} is not possible: write more than 0, up to 1000000")]
+    GiftCoupon(Micros),
     #[error("the package has no price: give it one, for everyone, for a kind or for an account")]
     NoPrice,
     #[error("the package has two prices for {0}: keep one")]
@@ -178,6 +184,7 @@ pub enum Problem {
 
 #[cfg(test)]
 mod tests {
+    use super::super::package::Gift;
     use super::super::price::{Method, Tier};
     use super::*;
 
@@ -205,6 +212,7 @@ mod tests {
             size: 1_000,
             currency: "USD".into(),
             validity: Validity::Days(180),
+            gift: Gift::default(),
             prices,
             from: Timestamp(10),
             until: Some(Timestamp(20)),

@@ -17,5 +17,7 @@ pub mod plan;
 pub mod account;
 pub mod charge;
 pub mod settle;
+pub mod coupon;
 pub mod order;
 pub mod cash;
+pub mod refund;

@@ -1,11 +1,17 @@
 //! Orders: packages bought from the balance become plans, effective at once
-//! (R8, R37, R54, R65, R73, R77, R103, R145, D2, D21, D34, D54, D76, D85).
+//! (R8, R37, R54, R62, R63, R65, R73, R77, R103, R145, D2, D21, D34, D54, D72, D76, D85).
+//!
+//! A coupon pays before cash and lowers what the plans are worth in the books: their liability is the
+//! cash share of each, without VAT. Gifts come for nothing: units inside a plan's size, months of
+//! validity, coupons.
 
 use std::sync::Arc;
 
 use super::account::{Funds, Status};
+use super::coupon::{Coupon, CouponRefusal, shares};
 use super::ledger::{Cause, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
+use super::package::Gift;
 use super::period::{Timestamp, Validity, Zone};
 use super::product::Product;
 
@@ -27,8 +33,10 @@ pub struct Customer {
 pub struct Item<'a> {
     pub package_id: Arc<str>,
     pub product: &'a Product,
+    /// Units that are sold.
     pub size: i64,
     pub validity: Validity,
+    pub gift: Gift,
     pub price: Micros,
     pub quantity: i64,
 }
@@ -40,10 +48,17 @@ pub struct NewPlan {
     pub plan_id: String,
     pub product: Arc<str>,
     pub package_id: Arc<str>,
+    /// Gift units included.
     pub size: i64,
+    /// Gift units.
+    pub bonus: i64,
     pub price: Micros,
-    /// Price without VAT: the liability until it is used.
+    /// What the coupon paid of the price.
+    pub coupon: Micros,
+    /// What cash paid, without VAT: the liability until it is used.
     pub net: Micros,
+    /// The amount of the coupon that comes with it; zero: none.
+    pub gift_coupon: Micros,
     pub effective_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -54,7 +69,13 @@ pub struct Order {
     pub order_no: i64,
     pub order_id: String,
     pub placed_at: Timestamp,
+    /// By list prices.
     pub total: Micros,
+    /// The coupon that paid, and what it paid.
+    pub coupon_no: Option<i64>,
+    pub coupon: Micros,
+    /// In cash.
+    pub paid: Micros,
     pub plans: Vec<NewPlan>,
     pub entry: Entry,
 }
@@ -72,8 +93,10 @@ pub enum OrderRefusal {
     AccountHeld(Arc<str>),
     #[error("purchase not allowed: {available} {currency} are available; top up until it is more than 0")]
     PurchaseNotAllowed { available: Micros, currency: Arc<str> },
-    #[error("the order costs {total} {currency}, {available} {currency} are available; top up first")]
-    InsufficientBalance { total: Micros, available: Micros, currency: Arc<str> },
+    #[error(transparent)]
+    Coupon(#[from] CouponRefusal),
+    #[error("the order costs {cash} {currency}{after}, {available} {currency} are available; top up first")]
+    InsufficientBalance { cash: Micros, after: &'static str, available: Micros, currency: Arc<str> },
     #[error("the order can't be booked: {0}")]
     Money(#[from] MoneyFault),
     #[error("the order can't be booked: {0}")]
@@ -92,55 +115,92 @@ impl OrderRefusal {
             OrderRefusal::NotVerified { .. } => "not_verified",
             OrderRefusal::AccountHeld(_) => "account_held",
             OrderRefusal::PurchaseNotAllowed { .. } => "purchase_not_allowed",
+            OrderRefusal::Coupon(refusal) => refusal.code(),
             OrderRefusal::InsufficientBalance { .. } => "insufficient_balance",
             OrderRefusal::Money(_) | OrderRefusal::Ledger(_) => "amount_out_of_range",
         }
     }
 }
 
-/// Takes an order at `now`, paid whole from the balance, or says why not.
+/// Takes an order at `now`, or says why not: a coupon pays first, the balance the rest.
 pub fn place_order(
     customer: &Customer,
     items: &[Item<'_>],
+    coupon: Option<&Coupon>,
     now: Timestamp,
     zone: Zone,
 ) -> Result<Order, OrderRefusal> {
-    let total = judge(customer, items)?;
+    let Cost { total, coupon: pays, cash } = judge(customer, items, coupon, now)?;
     let order_no = customer.orders + 1;
     let mut entry = Entry::new(Cause::Order { order_no }, now);
     let mut plans = Vec::new();
-    let bought = items.iter().flat_map(|item| (0..item.quantity).map(move |_| item));
-    for (item, plan_no) in bought.zip(customer.plans + 1..) {
-        let net = item.price.net_of_vat(item.product.vat_at(now));
+    let bought: Vec<&Item<'_>> =
+        items.iter().flat_map(|item| (0..item.quantity).map(move |_| item)).collect();
+    let prices: Vec<Micros> = bought.iter().map(|item| item.price).collect();
+    let shares = shares(pays, &prices);
+    for ((item, share), plan_no) in bought.into_iter().zip(shares).zip(customer.plans + 1..) {
+        let paid = item.price.minus(share)?;
+        let net = paid.net_of_vat(item.product.vat_at(now));
+        let size = item.size.checked_add(item.gift.units).ok_or(MoneyFault::Overflow)?;
         entry.credit(Ledger::ContractPlan(plan_no), &customer.currency, net.0)?;
-        entry.credit(Ledger::VatPending, &customer.currency, item.price.minus(net)?.0)?;
-        entry.debit(Ledger::QuotaPlan(plan_no), &item.product.commodity, item.size)?;
-        entry.credit(Ledger::QuotaIssued, &item.product.commodity, item.size)?;
+        entry.credit(Ledger::VatPending, &customer.currency, paid.minus(net)?.0)?;
+        entry.debit(Ledger::QuotaPlan(plan_no), &item.product.commodity, size)?;
+        entry.credit(Ledger::QuotaIssued, &item.product.commodity, size)?;
         plans.push(NewPlan {
             plan_no,
             plan_id: format!("{}-p{plan_no}", customer.account_id),
             product: item.product.id.clone(),
             package_id: item.package_id.clone(),
-            size: item.size,
+            size,
+            bonus: item.gift.units,
             price: item.price,
+            coupon: share,
             net,
+            gift_coupon: item.gift.coupon,
             effective_at: now,
-            expires_at: zone.end_of_validity(now, item.validity),
+            expires_at: expires_at(item, now, zone),
         });
     }
-    entry.debit(Ledger::Balance, &customer.currency, total.0)?;
+    entry.debit(Ledger::Balance, &customer.currency, cash.0)?;
     Ok(Order {
         order_no,
         order_id: format!("{}-o{order_no}", customer.account_id),
         placed_at: now,
         total,
+        // A coupon that pays nothing, of a free order, is no part of it.
+        coupon_no: coupon.filter(|_| pays > Micros::ZERO).map(|coupon| coupon.coupon_no),
+        coupon: pays,
+        paid: cash,
         plans,
         entry: entry.balanced()?,
     })
 }
 
-/// The order's total, or the first reason against it.
-fn judge(customer: &Customer, items: &[Item<'_>]) -> Result<Micros, OrderRefusal> {
+/// The end of a plan's validity: gift months are added to the same anchor, days after them (D21).
+fn expires_at(item: &Item<'_>, now: Timestamp, zone: Zone) -> Timestamp {
+    match (item.validity, item.gift.months) {
+        (Validity::Months(months), gift) => {
+            zone.end_of_validity(now, Validity::Months(months.saturating_add(gift)))
+        }
+        (days, 0) => zone.end_of_validity(now, days),
+        (days, gift) => zone.end_of_validity(zone.end_of_validity(now, Validity::Months(gift)), days),
+    }
+}
+
+/// What an order costs, and who pays: `total = coupon + cash`.
+struct Cost {
+    total: Micros,
+    coupon: Micros,
+    cash: Micros,
+}
+
+/// What the order costs, or the first reason against it.
+fn judge(
+    customer: &Customer,
+    items: &[Item<'_>],
+    coupon: Option<&Coupon>,
+    now: Timestamp,
+) -> Result<Cost, OrderRefusal> {
     let account_id = || customer.account_id.clone();
     if customer.status == Status::Closed {
         return Err(OrderRefusal::AccountClosed(account_id()));
@@ -162,13 +222,26 @@ fn judge(customer: &Customer, items: &[Item<'_>]) -> Result<Micros, OrderRefusal
         let currency = customer.currency.clone();
         return Err(OrderRefusal::PurchaseNotAllowed { available, currency });
     }
-    let mut total = Micros::ZERO;
-    for item in items {
-        total = total.plus(item.price.times(item.quantity)?)?;
+    let total = total(items)?;
+    let pays = match coupon {
+        Some(coupon) => coupon.pays(&products(items), total, now)?,
+        None => Micros::ZERO,
+    };
+    let cash = total.minus(pays)?;
+    if available < cash {
+        let (currency, after) =
+            (customer.currency.clone(), if pays.0 > 0 { " after its coupon" } else { "" });
+        return Err(OrderRefusal::InsufficientBalance { cash, after, available, currency });
     }
-    if available < total {
-        let currency = customer.currency.clone();
-        return Err(OrderRefusal::InsufficientBalance { total, available, currency });
-    }
-    Ok(total)
+    Ok(Cost { total, coupon: pays, cash })
+}
+
+/// What items cost by their list prices.
+pub fn total(items: &[Item<'_>]) -> Result<Micros, MoneyFault> {
+    items.iter().try_fold(Micros::ZERO, |sum, item| sum.plus(item.price.times(item.quantity)?))
+}
+
+/// The product of each item: what coupons look at.
+pub fn products<'i>(items: &'i [Item<'_>]) -> Vec<&'i str> {
+    items.iter().map(|item| &*item.product.id).collect()
 }

@@ -6,15 +6,27 @@ use super::money::Micros;
 use super::period::{Timestamp, Validity};
 use super::price::{Buyer, Problem, Scope};
 
+/// What comes with a plan of a package for nothing (R63, D72).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gift {
+    /// Units beyond those that are sold; they are part of the plan's size.
+    pub units: i64,
+    /// Months by which the plan is valid longer.
+    pub months: u32,
+    /// The amount of a coupon; zero: none.
+    pub coupon: Micros,
+}
+
 /// A prepaid package that can be bought as a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
     pub id: Arc<str>,
     pub product: Arc<str>,
-    /// Units of the plan.
+    /// Units that are sold.
     pub size: i64,
     pub currency: Arc<str>,
     pub validity: Validity,
+    pub gift: Gift,
     /// Most specific scope first.
     pub prices: Vec<(Scope, Micros)>,
     /// On sale `from <= purchase < until`.
@@ -29,6 +41,10 @@ pub struct Package {
 impl Package {
     /// The most units that one package may hold.
     pub const MAX_SIZE: i64 = 1_000_000_000_000;
+    /// The most months by which a gift may lengthen a plan: ten years.
+    pub const MAX_GIFT_MONTHS: u32 = 120;
+    /// The largest gift coupon: a million currency units.
+    pub const MAX_GIFT_COUPON: Micros = Micros(1_000_000 * Micros::PER_UNIT);
     /// Renewal is tried this many days before the end (R39), so a renewed plan must outlast them.
     const RENEWED_BEFORE_DAYS: u32 = 10;
 
@@ -39,7 +55,7 @@ impl Package {
     /// ```
     /// use quittance::domain::{money::Micros, period::{Timestamp, Validity}, price::*};
     /// let package = Package { id: "sms-domestic-1500".into(), product: "sms-domestic".into(), size: 1500,
-    ///     currency: "CNY".into(), validity: Validity::Months(24),
+    ///     currency: "CNY".into(), validity: Validity::Months(24), gift: Default::default(),
     ///     prices: vec![(Scope::Account("A1".into()), Micros(70_000_000)), (Scope::Everyone, Micros(75_000_000))],
     ///     from: Timestamp(0), until: None, renewal_discount_ppm: None, renewal_validity: None };
     /// let buyer = |account_id| Buyer { account_id, kind: "enterprise", currency: "CNY" };
@@ -60,6 +76,16 @@ impl Package {
         let mut problems = Vec::new();
         if !(1..=Self::MAX_SIZE).contains(&self.size) {
             problems.push(Problem::SizeOutOfRange(self.size));
+        }
+        let room = Self::MAX_SIZE.saturating_sub(self.size);
+        if self.gift.units < 0 || self.gift.units > room.max(0) {
+            problems.push(Problem::GiftUnits(self.gift.units));
+        }
+        if self.gift.months > Self::MAX_GIFT_MONTHS {
+            problems.push(Problem::GiftMonths(self.gift.months));
+        }
+        if !(Micros::ZERO..=Self::MAX_GIFT_COUPON).contains(&self.gift.coupon) {
+            problems.push(Problem::GiftCoupon(self.gift.coupon));
         }
         if self.prices.is_empty() {
             problems.push(Problem::NoPrice);

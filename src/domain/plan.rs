@@ -37,9 +37,12 @@ pub enum PlanState {
     /// Used up and not expired: it may still take returns.
     Exhausted,
     Expired,
+    /// A refund of its order cancelled it.
+    Refunded,
 }
 
 impl PlanState {
+    /// The state of a plan that was not refunded.
     pub fn at(now: Timestamp, expires_at: Timestamp, remaining: i64) -> PlanState {
         match () {
             () if now >= expires_at => PlanState::Expired,
@@ -53,6 +56,7 @@ impl PlanState {
             PlanState::Active => "active",
             PlanState::Exhausted => "exhausted",
             PlanState::Expired => "expired",
+            PlanState::Refunded => "refunded",
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::store::returns::{self, ReturnRow};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what = need(given, "account, plans, charges, returns, ledger, events or waiting")?;
+        let what =
+            need(given, "account, plans, charges, returns, ledger, events, coupons, order or waiting")?;
         if what == "waiting" {
             let waiting = self.runtime.block_on(async {
                 let mut tx = self.db.read().await?;
@@ -33,6 +34,8 @@ impl Stage {
             "returns" => self.return_lines(id),
             "ledger" => self.ledger_lines(id),
             "events" => self.event_lines(id),
+            "coupons" => self.coupon_lines(id),
+            "order" => self.order_lines(id),
             other => Err(format!("nothing called {other} can be shown")),
         }
     }
@@ -58,14 +61,13 @@ impl Stage {
         let plans = plans.map_err(|error| describe(&error))?;
         let mut said = String::new();
         for plan in plans {
+            let until = self.zone().format(plan.expires_at);
+            let state = if plan.refunded_at.is_some() { "  refunded" } else { "" };
+            let (left, size) = (plan.remaining, plan.size);
             let _ = writeln!(
                 said,
-                "{}  {}  {} of {} left  until {}",
-                plan.plan_id,
-                plan.package,
-                plan.remaining,
-                plan.size,
-                self.zone().format(plan.expires_at)
+                "{}  {}  {left} of {size} left  until {until}{state}",
+                plan.plan_id, plan.package
             );
         }
         Ok(said)

@@ -9,11 +9,11 @@ use super::stage::{Said, Stage};
 use crate::config::Config;
 use crate::desk::DeskError;
 use crate::desk::cash::TopUp;
-use crate::desk::orders::{Wanted, place};
 use crate::desk::{accounts, batches, exceptions};
 use crate::domain::account::Kind;
 use crate::domain::length::measure;
 use crate::domain::money::Micros;
+use crate::domain::package::Gift;
 use crate::domain::period::{Timestamp, Zone};
 use crate::domain::price::{Method, Package, PriceBook, Rate, Scope, Tier};
 use crate::ingest;
@@ -45,6 +45,10 @@ impl Stage {
             "hold" | "release" | "close" => self.standing(&command.name, &mut given),
             "verify" | "activate" => self.admit(&command.name, &mut given),
             "order" => self.order(&mut given),
+            "coupon" => self.coupon(&mut given),
+            "policy" => self.policy(&mut given),
+            "refund" => self.refund(&mut given),
+            "grant" | "decline" => self.decide(&command.name, &mut given),
             "message" => self.message(&mut given),
             "receipt" => self.receipt(&mut given),
             "ingest" => self.ingest_command(&mut given),
@@ -92,6 +96,7 @@ impl Stage {
         let currency = given.take_key("currency").unwrap_or("CNY");
         let validity = given.take_key("validity").map(str::parse).transpose()?;
         let (from, until) = span(given, self.zone())?;
+        let gift = gift(given)?;
         self.configure(|config| {
             let validity = validity.or(config.catalog.get(&product).map(|p| p.validity));
             let validity = validity.ok_or_else(|| format!("there is no product {product}"))?;
@@ -101,6 +106,7 @@ impl Stage {
                 size,
                 currency: currency.into(),
                 validity,
+                gift,
                 prices: vec![price],
                 from,
                 until,
@@ -197,29 +203,6 @@ impl Stage {
             }
         };
         done.map(|_| String::new()).map_err(refusal)
-    }
-
-    fn order(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let id = need(given, "an account")?;
-        let reference = given.take_key("reference");
-        let mut wanted = Vec::new();
-        while let Some(item) = given.next_pos() {
-            wanted.push(Wanted::parse(&item.replacen('*', ":", 1))?);
-        }
-        let placed = place(&self.db, &self.config, id, &wanted, reference, self.now);
-        let order = self.runtime.block_on(placed).map_err(refusal)?;
-        let mut said = format!("{}  paid {}\n", order.order_id, order.paid.for_people());
-        for plan in &order.plans {
-            let (size, until) = (plan.size, self.zone().format(plan.expires_at));
-            let _ = writeln!(
-                said,
-                "{}  {} units for {} until {until}",
-                plan.plan_id,
-                size,
-                plan.price.for_people()
-            );
-        }
-        Ok(said)
     }
 
     /// Writes messages that the next `ingest` or `run` hands in as one batch.
@@ -389,6 +372,16 @@ fn rebuild(config: &mut Config, change: impl FnOnce(&mut Vec<Rate>, &mut Vec<Pac
     Ok(())
 }
 
+/// `gift-units=`, `gift-months=` and `gift-coupon=` of a package.
+fn gift(given: &mut Arguments<'_>) -> Said<Gift> {
+    let months = given.take_key("gift-months").map_or(Ok(0), number)?;
+    Ok(Gift {
+        units: given.take_key("gift-units").map_or(Ok(0), number)?,
+        months: u32::try_from(months).map_err(|error| error.to_string())?,
+        coupon: given.take_key("gift-coupon").map_or(Ok(Micros::ZERO), money)?,
+    })
+}
+
 /// Whom a price is for: `account=`, `kind=`, or else everyone.
 fn scope(given: &mut Arguments<'_>) -> Scope {
     match (given.take_key("account"), given.take_key("kind")) {
@@ -418,7 +411,7 @@ pub(super) fn money(text: &str) -> Said<Micros> {
 
 /// Reads `2026-03-01 09:05`, with seconds and fractions where they matter, in the billing zone; or
 /// RFC 3339.
-fn time(text: &str, zone: Zone) -> Said<Timestamp> {
+pub(super) fn time(text: &str, zone: Zone) -> Said<Timestamp> {
     let local = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"]
         .iter()
         .find_map(|format| chrono::NaiveDateTime::parse_from_str(text, format).ok());

@@ -63,8 +63,8 @@ pub struct Rows {
     pub standing: BTreeMap<String, Vec<(i64, bool)>>,
     /// by cause
     pub amounts: BTreeMap<String, BTreeMap<String, i64>>,
-    /// plan, order, size, start, end; product
-    pub plans: BTreeMap<String, Vec<([i64; 5], String)>>,
+    /// plan, order, size, start, end, refund (0: none); product
+    pub plans: BTreeMap<String, Vec<([i64; 6], String)>>,
     /// id, part
     pub left_out: BTreeMap<String, Vec<((i64, i64), i64)>>,
     /// run, time of arrival, id, part
@@ -78,6 +78,8 @@ const AMOUNTS: &[&str] = &[
     "select account_id, 'top-up:' || reference as name, amount from top_ups",
     "select account_id, 'withdrawal:' || reference as name, amount from withdrawals",
     "select account_id, 'penalty:' || cast(penalty_no as text) as name, amount from penalties where order_no is null",
+    "select account_id, 'refund:' || cast(order_no as text) || ':' || cast(refund_no as text) as name, \
+       cash - kept as amount from refunds",
     "select account_id, 'order:' || cast(order_no as text) as name, paid as amount from orders",
 ];
 
@@ -136,11 +138,11 @@ impl Rows {
                 rows.amounts.entry(row.text(0)?).or_default().insert(row.text(1)?, row.int(2)?);
             }
         }
-        let plans =
-            of("select account_id, plan_no, order_no, size, effective_at, expires_at, product from plans");
+        let plans = of("select account_id, plan_no, order_no, size, effective_at, expires_at, \
+             coalesce(refund_no, 0) as refund_no, product from plans");
         for row in tx.rows(format!("{plans} order by account_id, plan_no"), bound()).await? {
-            let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?];
-            rows.plans.entry(row.text(0)?).or_default().push((numbers, row.text(6)?));
+            let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?];
+            rows.plans.entry(row.text(0)?).or_default().push((numbers, row.text(7)?));
         }
         for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), bound()).await? {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);

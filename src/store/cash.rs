@@ -121,7 +121,9 @@ pub async fn refundable(
     account_id: &str,
     order_id: &str,
 ) -> Result<Option<(i64, Micros)>, StoreError> {
-    let sql = "select order_no, paid from orders where account_id = $1 and order_id = $2";
+    let sql = "select o.order_no, o.paid - (select cast(coalesce(sum(r.cash - r.kept), 0) as bigint) from refunds r \
+               where r.account_id = o.account_id and r.order_no = o.order_no) \
+               from orders o where o.account_id = $1 and o.order_id = $2";
     let row = tx.row(sql, values![account_id, order_id]).await?;
     row.map(|row| Ok((row.int(0)?, Micros(row.int(1)?)))).transpose()
 }

@@ -204,7 +204,8 @@ pub async fn load_accounts(
          where account_id in ({list}) and {} order by account_id, plan_no{}",
         match plans {
             Plans::WithUnits => "remaining > 0",
-            Plans::EverDrawn => "last_draw_run is not null",
+            // Plans that were refunded take nothing back.
+            Plans::EverDrawn => "last_draw_run is not null and refunded_at is null",
         },
         tx.for_update()
     );

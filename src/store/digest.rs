@@ -43,14 +43,29 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     ),
     (
         "orders",
-        "select account_id, order_id, placed_at, total, paid, status from orders order by account_id, order_no",
-        "ttiiit",
+        "select account_id, order_id, placed_at, total, coalesce(coupon_no, 0), coupon, paid, status from orders \
+         order by account_id, order_no",
+        "ttiiiiit",
+    ),
+    (
+        "coupons",
+        "select account_id, coupon_id, amount, balance, coalesce(product, ''), min_order, issued_at, \
+         coalesce(expires_at, -1), coalesce(plan_no, 0), coalesce(voided_at, -1) from coupons \
+         order by account_id, coupon_no",
+        "ttiitiiiii",
+    ),
+    (
+        "refunds",
+        "select account_id, order_no, refund_no, at, cash, kept from refunds \
+         order by account_id, order_no, refund_no",
+        "tiiiii",
     ),
     (
         "plans",
         "select account_id, plan_id, product, package, size, remaining, forfeited, price, net, released, \
-         carried, effective_at, expires_at from plans order by account_id, plan_no",
-        "ttttiiiiiiiii",
+         carried, effective_at, expires_at, bonus, coupon, coalesce(refund_no, 0), coalesce(refunded_at, -1), \
+         refunded from plans order by account_id, plan_no",
+        "ttttiiiiiiiiiiiiii",
     ),
     (
         "charges",

@@ -75,6 +75,50 @@ const INVARIANTS: &[(&str, &str)] = &[
            and r.to_plan = p.plan_no), 0)",
     ),
     (
+        "I06 a plan that was refunded holds neither units nor value",
+        "select plan_id from plans where refund_no is not null \
+         and (remaining <> 0 or net - released + carried <> 0 or refunded_at is null)",
+    ),
+    (
+        "I04 an order's cash and coupon make its total, and its plans share both",
+        "select o.order_id from orders o where o.total <> o.paid + o.coupon \
+         or o.total <> (select coalesce(sum(p.price), 0) from plans p where p.account_id = o.account_id \
+           and p.order_no = o.order_no) \
+         or o.coupon <> (select coalesce(sum(p.coupon), 0) from plans p where p.account_id = o.account_id \
+           and p.order_no = o.order_no) \
+         or exists (select 1 from plans p where p.account_id = o.account_id and p.order_no = o.order_no \
+           and p.coupon > p.price)",
+    ),
+    (
+        "I04 a coupon has paid what its orders say",
+        "select c.coupon_id from coupons c where c.amount - c.balance <> coalesce((select sum(o.coupon) from orders o \
+         where o.account_id = c.account_id and o.coupon_no = c.coupon_no), 0)",
+    ),
+    (
+        "I12 an order gives back what its cancelled plans cost in cash, each once",
+        "select o.order_id from orders o where coalesce((select sum(r.cash) from refunds r \
+           where r.account_id = o.account_id and r.order_no = o.order_no), 0) \
+         <> coalesce((select sum(p.refunded) from plans p where p.account_id = o.account_id \
+           and p.order_no = o.order_no), 0) \
+         or exists (select 1 from plans p where p.account_id = o.account_id and p.order_no = o.order_no \
+           and p.refunded not in (0, case when p.refund_no is null then 0 else p.price - p.coupon end))",
+    ),
+    (
+        "I12 what an order gave back was booked",
+        "select r.account_id || ' order ' || cast(r.order_no as text) from refunds r where r.cash - r.kept <> \
+         -coalesce((select sum(s.amount) from entries e join postings s on s.account_id = e.account_id \
+           and s.entry_no = e.entry_no where e.account_id = r.account_id \
+           and e.cause = 'refund:' || cast(r.order_no as text) || ':' || cast(r.refund_no as text) \
+           and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable')), 0)",
+    ),
+    (
+        "I12 the status of an order follows from its plans",
+        "select o.order_id from orders o where (o.status = 'refunded') <> not exists (select 1 from plans p \
+           where p.account_id = o.account_id and p.order_no = o.order_no and p.refund_no is null) \
+         or (o.status = 'paid' and exists (select 1 from plans p where p.account_id = o.account_id \
+           and p.order_no = o.order_no and p.refund_no is not null))",
+    ),
+    (
         "I09 an account's charged units are those of its charged messages",
         "select a.account_id from accounts a \
          left join (select account_id, sum(units) as units from charges group by account_id) c \

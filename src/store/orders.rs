@@ -1,6 +1,7 @@
 //! Orders, plans and ledger entries of one account.
 
 use super::accounts::{self, AccountRow};
+use super::coupons;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
@@ -8,15 +9,30 @@ use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
 use crate::domain::period::Timestamp;
+use crate::domain::plan::PlanState;
+use crate::domain::refund::OrderStatus;
 
 /// An order with its plans, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderRow {
+    pub account_id: String,
+    pub order_no: i64,
     pub order_id: String,
-    pub status: String,
+    pub status: OrderStatus,
+    pub placed_at: Timestamp,
+    pub currency: String,
     pub total: Micros,
+    /// The coupon that paid a part, and what it paid.
+    pub coupon_id: Option<String>,
+    pub coupon: Micros,
     pub paid: Micros,
-    /// The packages asked for, in the words of the request.
+    /// What went back to the account, and what penalties kept.
+    pub refunded: Micros,
+    pub kept: Micros,
+    /// Penalties against the order, kept or not.
+    pub penalties: Micros,
+    pub invoice_no: Option<i64>,
+    /// The packages and the coupon asked for, in the words of the request.
     pub request: String,
     pub plans: Vec<PlanRow>,
 }
@@ -29,16 +45,32 @@ pub struct PlanRow {
     pub order_id: String,
     pub product: String,
     pub package: String,
+    /// Gift units included.
     pub size: i64,
+    pub bonus: i64,
     pub remaining: i64,
     pub forfeited: i64,
     pub price: Micros,
+    /// Its share of what the order's coupon paid.
+    pub coupon: Micros,
     pub effective_at: Timestamp,
     pub expires_at: Timestamp,
+    pub refunded_at: Option<Timestamp>,
+    /// The cash that it gave back, before penalties.
+    pub refunded: Micros,
 }
 
-const PLANS: &str = "select p.plan_no, p.plan_id, o.order_id, p.product, p.package, p.size, p.remaining, \
-    p.forfeited, p.price, p.effective_at, p.expires_at \
+impl PlanRow {
+    pub fn state(&self, now: Timestamp) -> PlanState {
+        match self.refunded_at {
+            Some(_) => PlanState::Refunded,
+            None => PlanState::at(now, self.expires_at, self.remaining),
+        }
+    }
+}
+
+const PLANS: &str = "select p.plan_no, p.plan_id, o.order_id, p.product, p.package, p.size, p.bonus, p.remaining, \
+    p.forfeited, p.price, p.coupon, p.effective_at, p.expires_at, p.refunded_at, p.refunded \
     from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
     where p.account_id = $1";
 
@@ -50,11 +82,15 @@ fn plan_row(row: &Row) -> Result<PlanRow, StoreError> {
         product: row.text(3)?,
         package: row.text(4)?,
         size: row.int(5)?,
-        remaining: row.int(6)?,
-        forfeited: row.int(7)?,
-        price: Micros(row.int(8)?),
-        effective_at: Timestamp(row.int(9)?),
-        expires_at: Timestamp(row.int(10)?),
+        bonus: row.int(6)?,
+        remaining: row.int(7)?,
+        forfeited: row.int(8)?,
+        price: Micros(row.int(9)?),
+        coupon: Micros(row.int(10)?),
+        effective_at: Timestamp(row.int(11)?),
+        expires_at: Timestamp(row.int(12)?),
+        refunded_at: row.opt_int(13)?.map(Timestamp),
+        refunded: Micros(row.int(14)?),
     })
 }
 
@@ -64,10 +100,79 @@ pub async fn plans(tx: &mut Tx, account_id: &str) -> Result<Vec<PlanRow>, StoreE
     tx.rows(sql, values![account_id]).await?.iter().map(plan_row).collect()
 }
 
-/// What of an account can be invoiced now: what was paid in cash for its orders (R82, D84).
+/// What of an account can be invoiced now: what was paid in cash for its orders, less the cash shares of
+/// what was refunded (R59, R82, D28, D84).
 pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
-    let sql = "select cast(coalesce(sum(paid), 0) as bigint) from orders where account_id = $1";
+    let sql = "select cast(coalesce(sum(o.paid), 0) - coalesce((select sum(r.cash) from refunds r \
+               where r.account_id = $1), 0) as bigint) from orders o where o.account_id = $1";
     tx.int(sql, values![account_id]).await.map(Micros)
+}
+
+const ORDERS: &str = "select o.account_id, o.order_no, o.order_id, o.status, o.placed_at, a.currency, o.total, \
+    c.coupon_id, o.coupon, o.paid, \
+    (select cast(coalesce(sum(r.cash - r.kept), 0) as bigint) from refunds r \
+     where r.account_id = o.account_id and r.order_no = o.order_no), \
+    (select cast(coalesce(sum(r.kept), 0) as bigint) from refunds r \
+     where r.account_id = o.account_id and r.order_no = o.order_no), \
+    (select cast(coalesce(sum(p.amount), 0) as bigint) from penalties p \
+     where p.account_id = o.account_id and p.order_no = o.order_no), \
+    o.invoice_no, o.request \
+    from orders o join accounts a on a.account_id = o.account_id \
+    left join coupons c on c.account_id = o.account_id and c.coupon_no = o.coupon_no";
+
+/// The order, without its plans.
+fn order_row(row: &Row) -> Result<OrderRow, StoreError> {
+    let (order_id, status) = (row.text(2)?, row.text(3)?);
+    let status = OrderStatus::parse(&status)
+        .ok_or_else(|| StoreError::Corrupt(format!("order {order_id} has the status {status}")))?;
+    Ok(OrderRow {
+        account_id: row.text(0)?,
+        order_no: row.int(1)?,
+        order_id,
+        status,
+        placed_at: Timestamp(row.int(4)?),
+        currency: row.text(5)?,
+        total: Micros(row.int(6)?),
+        coupon_id: row.opt_text(7)?,
+        coupon: Micros(row.int(8)?),
+        paid: Micros(row.int(9)?),
+        refunded: Micros(row.int(10)?),
+        kept: Micros(row.int(11)?),
+        penalties: Micros(row.int(12)?),
+        invoice_no: row.opt_int(13)?,
+        request: row.text(14)?,
+        plans: Vec::new(),
+    })
+}
+
+async fn with_plans(tx: &mut Tx, row: Option<Row>) -> Result<Option<OrderRow>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let mut order = order_row(&row)?;
+    let sql = format!("{PLANS} and p.order_no = $2 order by p.plan_no");
+    let plans = tx.rows(sql, values![&order.account_id, order.order_no]).await?;
+    order.plans = plans.iter().map(plan_row).collect::<Result<_, _>>()?;
+    Ok(Some(order))
+}
+
+/// An order with its plans, whoever's it is: the account is in its id.
+pub async fn order(tx: &mut Tx, order_id: &str) -> Result<Option<OrderRow>, StoreError> {
+    let row = tx.row(format!("{ORDERS} where o.order_id = $1"), values![order_id]).await?;
+    with_plans(tx, row).await
+}
+
+/// The orders of an account, or of all where none is named, oldest first; with `pending` those alone
+/// whose refund waits for an operator. Without their plans.
+pub async fn orders(
+    tx: &mut Tx,
+    account_id: Option<&str>,
+    pending: bool,
+) -> Result<Vec<OrderRow>, StoreError> {
+    let mut sql = format!("{ORDERS} where ($1 is null or o.account_id = $1)");
+    if pending {
+        sql.push_str(" and o.status = 'pending_review'");
+    }
+    sql.push_str(" order by o.placed_at, o.account_id, o.order_no");
+    tx.rows(sql, values![account_id]).await?.iter().map(order_row).collect()
 }
 
 /// The order that was placed under a reference, if one was.
@@ -76,22 +181,12 @@ pub async fn order_of_reference(
     account_id: &str,
     reference: &str,
 ) -> Result<Option<OrderRow>, StoreError> {
-    let sql = "select order_no, order_id, status, total, paid, request from orders \
-               where account_id = $1 and reference = $2";
-    let Some(row) = tx.row(sql, values![account_id, reference]).await? else { return Ok(None) };
-    let sql = format!("{PLANS} and p.order_no = $2 order by p.plan_no");
-    let plans = tx.rows(sql, values![account_id, row.int(0)?]).await?;
-    Ok(Some(OrderRow {
-        order_id: row.text(1)?,
-        status: row.text(2)?,
-        total: Micros(row.int(3)?),
-        paid: Micros(row.int(4)?),
-        request: row.text(5)?,
-        plans: plans.iter().map(plan_row).collect::<Result<_, _>>()?,
-    }))
+    let sql = format!("{ORDERS} where o.account_id = $1 and o.reference = $2");
+    let row = tx.row(sql, values![account_id, reference]).await?;
+    with_plans(tx, row).await
 }
 
-/// Saves an order of a locked account: the order, its plans, the money, the entry.
+/// Saves an order of a locked account: the order, its plans and gifts, the money, the entry.
 pub async fn save_order(
     tx: &mut Tx,
     account: &AccountRow,
@@ -101,7 +196,7 @@ pub async fn save_order(
 ) -> Result<(), StoreError> {
     let account_id = &account.account_id;
     let sql = "insert into orders (account_id, order_no, order_id, reference, request, placed_at, total, paid, \
-               status) values ($1, $2, $3, $4, $5, $6, $7, $7, 'paid')";
+               coupon_no, coupon, status) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'paid')";
     let values = values![
         account_id,
         order.order_no,
@@ -109,11 +204,15 @@ pub async fn save_order(
         reference,
         request,
         order.placed_at.0,
-        order.total.0
+        order.total.0,
+        order.paid.0,
+        order.coupon_no,
+        order.coupon.0
     ];
     tx.execute(sql, values).await?;
-    let sql = "insert into plans (account_id, plan_no, plan_id, order_no, product, package, size, remaining, \
-               price, net, effective_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)";
+    let sql = "insert into plans (account_id, plan_no, plan_id, order_no, product, package, size, remaining, bonus, \
+               price, coupon, net, effective_at, expires_at) \
+               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13)";
     for plan in &order.plans {
         let values = values![
             account_id,
@@ -123,15 +222,19 @@ pub async fn save_order(
             &*plan.product,
             &*plan.package_id,
             plan.size,
+            plan.bonus,
             plan.price.0,
+            plan.coupon.0,
             plan.net.0,
             plan.effective_at.0,
             plan.expires_at.0,
         ];
         tx.execute(sql, values).await?;
     }
+    coupons::spend(tx, account_id, order).await?;
+    coupons::give(tx, account_id, order).await?;
     let mut after = account.clone();
-    after.funds.balance = Micros(after.funds.balance.0 - order.total.0);
+    after.funds.balance = Micros(after.funds.balance.0 - order.paid.0);
     after.orders = order.order_no;
     after.plans += order.plans.len() as i64;
     accounts::save(tx, account, &after, std::slice::from_ref(&order.entry), order.placed_at).await

@@ -85,6 +85,11 @@ pub struct ChargedSum {
     pub payg_amount: Micros,
 }
 
+/// Orders whose refund was asked for and waits for an operator.
+pub async fn refund_requests(tx: &mut Tx) -> Result<i64, StoreError> {
+    tx.int("select count(*) from orders where status = 'pending_review'", vec![]).await
+}
+
 /// Everything charged so far, by product and currency.
 pub async fn charged_sums(tx: &mut Tx) -> Result<Vec<ChargedSum>, StoreError> {
     let sql = "select c.product, a.currency, cast(sum(c.messages) as bigint), \

@@ -12,7 +12,7 @@ use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
 use quittance::desk::cash::{self, TopUp};
 use quittance::desk::exceptions::approve;
-use quittance::desk::{DeskError, accounts, orders};
+use quittance::desk::{DeskError, accounts, orders, refunds};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
@@ -24,6 +24,7 @@ use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
 use quittance::store::batches::Ingested;
+use quittance::store::orders::OrderRow;
 use quittance::store::{self, Db, Dialect, digest, exceptions};
 
 use crate::support::books::block_on;
@@ -109,6 +110,13 @@ impl World {
         World { db, outside, config, dir: tempfile::tempdir().expect("a directory") }
     }
 
+    /// Two plans bought at once.
+    async fn order(&self, reference: Option<&str>) -> OrderRow {
+        let wanted = [orders::Wanted { package: "sms-domestic-200".into(), quantity: 2 }];
+        let placed = orders::place(&self.db, &self.config, "acme", &wanted, reference, time(0)).await;
+        placed.expect("it is placed")
+    }
+
     /// All that can be told of the books from outside; the invariants hold.
     async fn told(&self) -> String {
         let mut tx = self.outside.read().await.expect("it can be read");
@@ -116,7 +124,7 @@ impl World {
         let broken = audited.findings;
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
-        for table in ["messages", "batches", "batch_lines", "entries", "orders", "returns"] {
+        for table in ["messages", "batches", "batch_lines", "entries", "orders", "refunds", "returns"] {
             let sql = format!("select count(*) from {table}");
             let count = tx.int(sql, Vec::new()).await.expect("it can be counted");
             told.push_str(&format!(" {table}={count}"));
@@ -219,6 +227,7 @@ fn lines(round: usize) -> String {
 enum Deed {
     TopUp,
     Order,
+    Refund,
     Ingest,
     Retry,
     Charge,
@@ -231,6 +240,7 @@ impl Deed {
     async fn prepare(&self, world: &World, round: usize) -> i64 {
         match self {
             Deed::TopUp | Deed::Order | Deed::Ingest => 0,
+            Deed::Refund => world.order(None).await.order_no,
             Deed::Retry | Deed::Charge => {
                 let name = format!("{round}.csv");
                 match world.ingest(&name, &lines(round), time(0)).await {
@@ -257,10 +267,15 @@ impl Deed {
                 .expect("it is paid");
             }
             Deed::Order => {
-                let wanted = [orders::Wanted { package: "sms-domestic-200".into(), quantity: 2 }];
-                let (db, config) = (&world.db, &world.config);
-                let placed = orders::place(db, config, "acme", &wanted, Some(&reference), time(0)).await;
-                placed.expect("it is placed");
+                world.order(Some(&reference)).await;
+            }
+            Deed::Refund => {
+                let (db, config, id) = (&world.db, &world.config, format!("acme-o{prepared}"));
+                match refunds::ask(db, config, &id, None, time(0)).await {
+                    Ok(_) => {}
+                    Err(DeskError::Refused { code: "already_refunded", .. }) if attempt > 1 => {}
+                    Err(error) => panic!("it is not refunded: {error}"),
+                }
             }
             Deed::Ingest => {
                 world.ingest(&format!("{round}.csv"), &lines(round), time(0)).await;
@@ -341,6 +356,11 @@ fn f01_f07_a_top_up_cut_anywhere_and_done_again_is_done_once() {
 #[test]
 fn f01_f07_an_order_cut_anywhere_and_placed_again_is_placed_once() {
     check(Deed::Order, usize::MAX);
+}
+
+#[test]
+fn f01_f07_a_refund_cut_anywhere_and_asked_again_gives_back_once() {
+    check(Deed::Refund, usize::MAX);
 }
 
 #[test]

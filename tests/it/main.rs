@@ -21,6 +21,8 @@ mod hostile_files;
 mod operation;
 mod properties;
 mod receipts;
+mod refund_histories;
+mod refunds;
 mod roles;
 mod runs;
 mod scenarios;
