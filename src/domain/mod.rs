@@ -17,4 +17,5 @@ pub mod plan;
 pub mod account;
 pub mod charge;
 pub mod settle;
+pub mod expiry;
 pub mod order;

@@ -57,9 +57,13 @@ impl Stage {
         let plans = plans.map_err(|error| describe(&error))?;
         let mut said = String::new();
         for plan in plans {
+            let forfeited = match plan.forfeited {
+                0 => String::new(),
+                units => format!(", {units} forfeited"),
+            };
             let _ = writeln!(
                 said,
-                "{}  {}  {} of {} left  until {}",
+                "{}  {}  {} of {} left{forfeited}  until {}",
                 plan.plan_id,
                 plan.package,
                 plan.remaining,

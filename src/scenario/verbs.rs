@@ -367,6 +367,8 @@ impl Stage {
                 {
                     let _ = writeln!(said, "{count} {}", name.replace('_', " "));
                 }
+            } else if let Some(told) = super::plans::told(&finished) {
+                said.push_str(&told);
             } else {
                 for row in waiting {
                     let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);

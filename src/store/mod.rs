@@ -17,9 +17,11 @@ mod value;
 
 pub mod accounts;
 pub mod batches;
+pub mod caught_up;
 pub mod charging;
 pub mod digest;
 pub mod exceptions;
+pub mod expiry;
 pub mod failures;
 pub mod invariants;
 pub mod leases;

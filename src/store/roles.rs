@@ -21,6 +21,7 @@ const ADDED_TO: &[&str] = &[
     "not_charged",
     "postings",
     "receipts",
+    "renewals",
     "returns",
     "top_ups",
     "usage_days",
