@@ -14,6 +14,7 @@ mod orders;
 mod output;
 mod prices;
 mod progress;
+mod renewals;
 mod status;
 mod usage;
 
@@ -136,6 +137,9 @@ enum Command {
     /// Plans that were bought
     #[command(subcommand)]
     Plan(orders::PlanCommand),
+    /// Buying the next plan automatically
+    #[command(subcommand)]
+    Renewal(renewals::RenewalCommand),
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
@@ -210,6 +214,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Package(command)) => prices::packages(session, command).await,
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
+        Some(Command::Renewal(command)) => renewals::run(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,

@@ -5,10 +5,12 @@ pub mod accounts;
 pub mod batches;
 pub mod exceptions;
 pub mod orders;
+pub mod renewals;
 pub mod story;
 pub mod usage;
 
 use crate::domain::order::OrderRefusal;
+use crate::domain::renewal::RenewalRefusal;
 use crate::intake::IntakeError;
 use crate::store::StoreError;
 
@@ -38,6 +40,12 @@ impl DeskError {
 
 impl From<OrderRefusal> for DeskError {
     fn from(refusal: OrderRefusal) -> DeskError {
+        DeskError::refused(refusal.code(), refusal.to_string())
+    }
+}
+
+impl From<RenewalRefusal> for DeskError {
+    fn from(refusal: RenewalRefusal) -> DeskError {
         DeskError::refused(refusal.code(), refusal.to_string())
     }
 }

@@ -19,3 +19,4 @@ pub mod charge;
 pub mod settle;
 pub mod expiry;
 pub mod order;
+pub mod renewal;

@@ -120,7 +120,10 @@ impl<'a> Ending<'a> {
         let mut ended = Vec::new();
         for plan in account.plans.iter_mut().filter(|plan| plans.contains(&plan.plan_no)) {
             let Some(product) = catalog.get(&plan.product) else {
-                let fault = format!("its plan {id}-p{} is of {}, which is not configured", plan.plan_no, plan.product);
+                let fault = format!(
+                    "its plan {id}-p{} is of {}, which is not configured",
+                    plan.plan_no, plan.product
+                );
                 return self.park(&id, fault);
             };
             // A fault or a panic of one account's plans parks that account only (F110).
@@ -150,7 +153,8 @@ impl<'a> Ending<'a> {
         self.totals.plans += 1;
         self.totals.units += end.units;
         if self.run.dry_run && self.lines.len() < NAMED {
-            self.lines.push(format!("{plan_id}  {} units, worth {} {}", end.units, end.value, account.currency));
+            self.lines
+                .push(format!("{plan_id}  {} units, worth {} {}", end.units, end.value, account.currency));
         }
         let notice = Notice {
             kind: NoticeKind::PlanExpired,

@@ -7,6 +7,7 @@ pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
 pub mod expire_plans;
+pub mod auto_renew;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -139,6 +140,14 @@ pub const ALL: &[Job] = &[
         schedule: "*/5 * * * *",
         irreversible: true,
         work: Work::Books(|run| Box::pin(expire_plans::run(run))),
+    },
+    Job {
+        name: "auto-renew",
+        about: "buys the next plan when few units are left, or ten days before the end",
+        verb: "buy",
+        schedule: "*/5 * * * *",
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(auto_renew::run(run))),
     },
 ];
 

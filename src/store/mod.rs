@@ -30,6 +30,7 @@ pub mod notices;
 pub mod orders;
 pub mod orphans;
 pub mod receipts;
+pub mod renewals;
 pub mod returns;
 pub mod roles;
 pub mod runs;

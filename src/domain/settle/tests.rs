@@ -32,6 +32,7 @@ fn sms() -> Product {
         individual_promotional: false,
         needs_verification: false,
         needs_activation: false,
+        renewal: false,
     }
 }
 
