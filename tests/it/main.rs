@@ -16,6 +16,7 @@ mod formats;
 mod hostile;
 mod hostile_files;
 mod operation;
+mod plans;
 mod properties;
 mod receipts;
 mod roles;
