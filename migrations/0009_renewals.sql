@@ -1,12 +1,19 @@
 -- The end of plans, and their renewal.
 
 -- When a plan's end was posted: nothing of it is left, and it takes nothing back any more. What is left of
--- a plan changes with every run, so the index knows nothing of it: the row stays where it is then.
+-- a plan changes with every run, so these indexes know nothing of it: its row stays where it is then.
 alter table plans add column ended_at {int};
 create index plans_to_end on plans (expires_at) where ended_at is null;
+create index plans_open on plans (account_id, product) where ended_at is null;
 
--- How far a job has come is asked by those that wait for it (D48, D65).
+-- How far a job has come is asked by those that wait for it (D48, D65), and each run looks for one of its
+-- job that was killed.
 create index job_runs_as_of on job_runs (job, as_of) where outcome in ('done', 'nothing_to_do', 'partial');
+create index job_runs_running on job_runs (job) where outcome = 'running';
+
+-- Which messages wait, of all batches there ever were. SQLite takes an index that begins with what is asked
+-- for equal.
+create index batches_to_charge on batches (kind, first_submit) where run_no is null;
 
 -- What an account has renewed for it, and why that was last refused.
 create table renewal_settings (

@@ -14,11 +14,11 @@ pub struct EndingPlan {
     pub something_left: bool,
 }
 
-/// The plans whose validity was over by a moment, by account: few, or none.
+/// The plans whose validity was over by a moment: few, or none.
 pub async fn ending(tx: &mut Tx, by: Timestamp) -> Result<Vec<EndingPlan>, StoreError> {
     let sql = "select account_id, plan_no, expires_at, \
                cast(case when remaining > 0 or net - released + carried <> 0 then 1 else 0 end as bigint) \
-               from plans where ended_at is null and expires_at <= $1 order by account_id, plan_no";
+               from plans where ended_at is null and expires_at <= $1";
     let plan = |row: &Row| {
         Ok(EndingPlan {
             account_id: row.text(0)?,

@@ -92,7 +92,7 @@ pub async fn switch_off(
 /// matter here.
 pub async fn candidates(tx: &mut Tx, now: Timestamp) -> Result<Vec<String>, StoreError> {
     let paying = "from plans p where p.account_id = s.account_id and p.product = s.product \
-                  and p.remaining > 0 and p.effective_at <= $1 and p.expires_at > $1";
+                  and p.ended_at is null and p.remaining > 0 and p.effective_at <= $1 and p.expires_at > $1";
     let sql = format!(
         "select distinct s.account_id from renewal_settings s where s.off_at is null and \
          ((select coalesce(sum(p.remaining), 0) {paying}) <= s.threshold \
