@@ -181,3 +181,66 @@ fn after_a_purchase_nothing_is_due_at_the_same_moment() {
         }
     }
 }
+
+mod properties {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        /// A year of runs, some of them missed, over any usage: no plan is renewed for its time twice, no day
+        /// has more purchases than the limit, a purchase is never due again at once, and never was there less
+        /// than the threshold after a run that could buy.
+        #[test]
+        fn a_year_of_runs_buys_what_is_needed_and_no_more(
+            size in 101..400_i64,
+            days in 11..60_i64,
+            runs in prop::collection::vec((1..40_i64, 0..500_i64), 100),
+        ) {
+            let mut plans: Vec<Plan> = Vec::new();
+            let mut before = Before::default();
+            let mut renewed: BTreeMap<i64, usize> = BTreeMap::new();
+            let (mut now, mut day, mut bought) = (NOW, 0, 0);
+            for (hours, used) in runs {
+                now = now.plus_micros(hours * Timestamp::HOUR);
+                if now.0 / DAY != day {
+                    (day, before.today) = (now.0 / DAY, 0);
+                }
+                use_up(&mut plans, now, used);
+                let Some(due) = super::due(&plans, &setting(), &before, now) else { continue };
+                if before.today >= 3 {
+                    continue;
+                }
+                bought += 1;
+                before.today += 1;
+                before.used_up.extend(due.plan_no);
+                if due.by != DueBy::Threshold {
+                    *renewed.entry(due.plan_no.unwrap_or(0)).or_default() += 1;
+                }
+                plans.push(Plan { size, effective_at: now, ..plan(bought, size, now.0 + days * DAY, None) });
+                let again = super::due(&plans, &setting(), &before, now);
+                prop_assert!(again.is_none(), "{again:?} after {due:?}");
+                let left: i64 = plans.iter().filter(|p| p.covers(now)).map(|p| p.remaining).sum();
+                prop_assert!(left > setting().threshold);
+            }
+            prop_assert!(renewed.values().all(|times| *times == 1), "{renewed:?}");
+        }
+    }
+
+    /// Units go from the plans that can pay, in their order.
+    fn use_up(plans: &mut [Plan], now: Timestamp, mut units: i64) {
+        let mut order: Vec<usize> = (0..plans.len()).filter(|&n| plans[n].covers(now)).collect();
+        order.sort_by_key(|&n| plans[n].burn_order());
+        for n in order {
+            let taken = units.min(plans[n].remaining);
+            if taken > 0 {
+                plans[n].draw(taken);
+                plans[n].last_draw = Some(now.0);
+                units -= taken;
+            }
+        }
+    }
+}
