@@ -174,6 +174,10 @@ impl Recount<'_> {
                 });
                 self.plans.extend(new);
             }
+            "expiry" => {
+                let plan_no = number(words.next());
+                self.plans.iter_mut().filter(|plan| plan.bought.plan_no == plan_no).for_each(Plan::end);
+            }
             "refund" => {
                 self.pay_in(self.amount(cause));
                 let (order_no, refund_no) = (number(words.next()), number(words.next()));

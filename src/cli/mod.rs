@@ -17,6 +17,7 @@ mod orders;
 mod output;
 mod prices;
 mod progress;
+mod renewals;
 mod status;
 mod usage;
 
@@ -144,6 +145,9 @@ enum Command {
     /// Plans that were bought
     #[command(subcommand)]
     Plan(orders::PlanCommand),
+    /// Buying the next plan automatically
+    #[command(subcommand)]
+    Renewal(renewals::RenewalCommand),
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
@@ -220,6 +224,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Coupon(command)) => coupons::coupon(session, command).await,
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
+        Some(Command::Renewal(command)) => renewals::run(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,

@@ -283,6 +283,13 @@ pub fn plan_table(plans: &[PlanRow], zone: Zone, now: Timestamp) -> String {
             plan.state(now).as_str().into(),
         ]
     };
-    let columns = ["plan", "package", ">size", ">remaining", ">price", "expires", ">days left", "state"];
-    table(&columns, plans.iter().map(row).collect())
+    let columns = ["plan", "package", ">size", ">left", ">price", "expires", ">days", "state"];
+    let mut text = table(&columns, plans.iter().map(row).collect());
+    let forfeited: Vec<i64> = plans.iter().map(|plan| plan.forfeited).filter(|units| *units > 0).collect();
+    if !forfeited.is_empty() {
+        let (units, of) = (count(forfeited.iter().sum()), forfeited.len());
+        let plans = if of == 1 { "a plan".into() } else { format!("{of} plans") };
+        text.push_str(&format!("\n\n{units} units of {plans} are forfeited."));
+    }
+    text
 }

@@ -13,6 +13,7 @@ use crate::desk::accounts;
 use crate::desk::orders::buyer;
 use crate::domain::length::{MAX_CHARACTERS, measure};
 use crate::domain::money::Micros;
+use crate::domain::period::Validity;
 use crate::domain::price::{Buyer, Method, Package, Rate, Scope, Tier};
 use crate::domain::product::Product;
 
@@ -67,27 +68,39 @@ pub async fn packages(session: &Session, command: PackageCommand) -> Result<Exit
             config.book.packages.iter().filter_map(|package| Some((package, general(package)?))).collect()
         }
     };
-    let json: Vec<Value> = offers.iter().map(|(package, price)| package_json(package, *price)).collect();
+    let json: Vec<Value> =
+        offers.iter().map(|(package, price)| package_json(package, *price, &config)).collect();
     session.output.show(&json!(json), || {
         let row = |(package, price): &(&Package, Micros)| {
+            let renewal = renewal(package, *price, &config).map(|(price, validity)| match validity {
+                same if same == package.validity => price.for_people(),
+                other => format!("{}, {other}", price.for_people()),
+            });
             vec![
                 package.id.to_string(),
                 package.product.to_string(),
                 count(package.size),
-                price.for_people(),
-                package.currency.to_string(),
+                format!("{} {}", price.for_people(), package.currency),
                 Micros(price.0 / package.size.max(1)).to_string(),
                 package.validity.to_string(),
+                renewal.unwrap_or_default(),
                 gift_words(package),
             ]
         };
-        let columns = ["package", "product", ">size", ">price", "currency", ">a unit", "validity", "gifts"];
+        let columns = ["package", "product", ">size", ">price", ">a unit", "validity", ">renewal", "gifts"];
         table(&columns, offers.iter().map(row).collect())
     });
     Ok(ExitCode::SUCCESS)
 }
 
-fn package_json(package: &Package, price: Micros) -> Value {
+/// Price and validity of a renewal, where plans of the product are renewed automatically (D73).
+fn renewal(package: &Package, price: Micros, config: &Config) -> Option<(Micros, Validity)> {
+    let renewed = config.catalog.get(&package.product).is_some_and(|product| product.renewal);
+    renewed.then(|| (package.renewal_price(price), package.renewal_validity.unwrap_or(package.validity)))
+}
+
+fn package_json(package: &Package, price: Micros, config: &Config) -> Value {
+    let renewal = renewal(package, price, config);
     json!({
         "package": &*package.id,
         "product": &*package.product,
@@ -98,6 +111,8 @@ fn package_json(package: &Package, price: Micros) -> Value {
         "gift_units": package.gift.units,
         "gift_months": package.gift.months,
         "gift_coupon": package.gift.coupon.to_string(),
+        "renewal_price": renewal.map(|(price, _)| price.to_string()),
+        "renewal_validity": renewal.map(|(_, validity)| validity.to_string()),
     })
 }
 

@@ -59,6 +59,8 @@ pub struct Config {
     pub max_jump_hours: i64,
     /// How long a run may go without a sign of life before another takes its place.
     pub lease: Duration,
+    /// How often a product may be renewed for an account in a day (D62).
+    pub renewals_per_day: i64,
     /// When each job runs; a job that is off is not in it.
     pub schedules: BTreeMap<&'static str, Schedule>,
     /// Where the daemon answers /healthz and /metrics; None where it does not.
@@ -230,6 +232,7 @@ fn assemble(
         source_zones: settings.source_zones,
         max_jump_hours: settings.max_jump_hours,
         lease: settings.lease,
+        renewals_per_day: settings.renewals_per_day,
         schedules: settings.schedules,
         listen: settings.listen,
         refund: settings.refund,

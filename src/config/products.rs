@@ -92,6 +92,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     let individual_promotional = switch("individual_promotional", true);
     let needs_verification = switch("needs_verification", false);
     let needs_activation = switch("needs_activation", false);
+    let renewal = switch("renewal", false);
     table.finish();
     Some(Product {
         id: id?.into(),
@@ -110,6 +111,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         individual_promotional,
         needs_verification,
         needs_activation,
+        renewal,
     })
 }
 

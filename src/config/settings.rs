@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::database::{Database, url};
 use super::reader::{Entry, File, Place, Table, closest};
-use super::values::{address, flag, hours, minutes, months, one_of, schedule, seconds, text, zone};
+use super::values::{address, count, flag, hours, minutes, months, one_of, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
 use crate::domain::refund::{MultiPlan, RefundPolicy};
 use crate::ingest::source::Source;
@@ -18,6 +18,7 @@ const DEFAULT_ZONE: &str = "Asia/Shanghai";
 const DEFAULT_DEDUPE_MONTHS: u32 = 13;
 const DEFAULT_MAX_AHEAD_MINUTES: i64 = 5;
 const DEFAULT_MAX_JUMP_HOURS: i64 = 48;
+const DEFAULT_RENEWALS_PER_DAY: i64 = 3;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// Where the daemon answers /healthz and /metrics.
 const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
@@ -35,6 +36,7 @@ pub struct Settings {
     pub source_zones: BTreeMap<Source, Zone>,
     pub max_jump_hours: i64,
     pub lease: Duration,
+    pub renewals_per_day: i64,
     /// When each job runs; a job that is off is not in it.
     pub schedules: BTreeMap<&'static str, Schedule>,
     /// None where it is off.
@@ -76,6 +78,8 @@ pub fn read(file: &File<'_>) -> Settings {
         source_zones,
         lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
             .unwrap_or(DEFAULT_LEASE),
+        renewals_per_day: in_section(&mut root, "renewal", |table| table.optional("max_per_day", count))
+            .unwrap_or(DEFAULT_RENEWALS_PER_DAY),
         schedules: schedules(&mut root, has_spool),
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),

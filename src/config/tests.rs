@@ -122,6 +122,19 @@ fn a_source_may_have_a_zone_of_its_own() {
 }
 
 #[test]
+fn only_domestic_plans_are_renewed_unless_a_product_says_so() {
+    let shipped = Config::built_in().unwrap();
+    let renewed = shipped.catalog.products.iter().filter(|product| product.renewal);
+    assert_eq!(renewed.map(|product| &*product.id).collect::<Vec<_>>(), ["sms-domestic"]);
+    assert_eq!(shipped.renewals_per_day, 3);
+    // What products.toml does not say is not so.
+    let plain = Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES).unwrap();
+    assert!(plain.catalog.products.iter().all(|product| !product.renewal));
+    let often = with("[retention]", "[renewal]\nmax_per_day = 7\n[retention]").unwrap();
+    assert_eq!(often.renewals_per_day, 7);
+}
+
+#[test]
 fn the_fingerprint_is_of_the_three_texts() {
     let print = |config: Result<Config, ConfigError>| config.unwrap().fingerprint;
     let plain = print(Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES));

@@ -57,6 +57,14 @@ pub fn integer(value: &DeValue<'_>) -> Reading<i64> {
     }
 }
 
+/// How often something may be done: 1 to 1,000.
+pub fn count(value: &DeValue<'_>) -> Reading<i64> {
+    match integer(value)? {
+        count @ 1..=1_000 => Ok(count),
+        other => Err(format!("{other} is not a count from 1 to 1000")),
+    }
+}
+
 /// An amount of money or a price, as a text: a bare number would go through a float.
 pub fn money(value: &DeValue<'_>) -> Reading<Micros> {
     let bare =

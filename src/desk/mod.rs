@@ -8,12 +8,14 @@ pub mod coupons;
 pub mod exceptions;
 pub mod orders;
 pub mod refunds;
+pub mod renewals;
 pub mod story;
 pub mod usage;
 
 use crate::domain::order::OrderRefusal;
 use crate::domain::product::Catalog;
 use crate::domain::refund::RefundRefusal;
+use crate::domain::renewal::RenewalRefusal;
 use crate::intake::IntakeError;
 use crate::store::StoreError;
 
@@ -62,6 +64,12 @@ impl From<RefundRefusal> for DeskError {
 
 impl From<OrderRefusal> for DeskError {
     fn from(refusal: OrderRefusal) -> DeskError {
+        DeskError::refused(refusal.code(), refusal.to_string())
+    }
+}
+
+impl From<RenewalRefusal> for DeskError {
+    fn from(refusal: RenewalRefusal) -> DeskError {
         DeskError::refused(refusal.code(), refusal.to_string())
     }
 }

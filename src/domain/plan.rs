@@ -101,6 +101,17 @@ impl Plan {
         self.carried = Micros(self.carried.0 + value.0 - own);
     }
 
+    /// Ends the plan: gives the units that are forfeited and the value that goes with them (R10, R54).
+    /// Nothing of it is left then, and none of what it was worth.
+    pub fn forfeit(&mut self) -> (i64, Micros) {
+        let (units, value) = (self.remaining, self.liability());
+        self.remaining = 0;
+        self.forfeited += units;
+        self.released = self.net;
+        self.carried = Micros::ZERO;
+        (units, value)
+    }
+
     /// What the provider owes for the units left.
     pub fn liability(&self) -> Micros {
         Micros(self.net.0 - self.released.0 + self.carried.0)
@@ -171,6 +182,17 @@ mod tests {
         plan.take_back(3, Micros(200));
         assert_eq!(plan.liability(), Micros(200));
         assert_eq!((0..3).map(|_| plan.draw(1).0).sum::<i64>(), 200);
+    }
+
+    #[test]
+    fn what_is_forfeited_takes_all_value_along_and_the_plan_takes_nothing_back() {
+        let mut plan = plan(7, 100);
+        plan.draw(4);
+        plan.take_back(1, Micros(20));
+        assert_eq!((plan.remaining, plan.liability()), (4, Micros(63)));
+        assert_eq!(plan.forfeit(), (4, Micros(63)));
+        assert_eq!((plan.remaining, plan.forfeited, plan.liability(), plan.room()), (0, 4, Micros::ZERO, 0));
+        assert_eq!(plan.forfeit(), (0, Micros::ZERO));
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct Product {
     pub needs_verification: bool,
     /// Whether use needs the product to be activated once (R9, R14, D33, D85).
     pub needs_activation: bool,
+    /// Whether its plans may be renewed automatically (R35, R40, R142).
+    pub renewal: bool,
 }
 
 impl Product {

@@ -387,4 +387,4 @@ pub fn finalise(
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

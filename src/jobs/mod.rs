@@ -6,6 +6,8 @@
 pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
+pub mod expire_plans;
+pub mod auto_renew;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -130,6 +132,22 @@ pub const ALL: &[Job] = &[
         // It gives back at any time, and makes nothing final while the time is in doubt.
         irreversible: false,
         work: Work::Books(|run| Box::pin(settle_receipts::run(run))),
+    },
+    Job {
+        name: "expire-plans",
+        about: "ends plans whose validity is over: what is left of them is forfeited",
+        verb: "forfeit",
+        schedule: "*/5 * * * *",
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(expire_plans::run(run))),
+    },
+    Job {
+        name: "auto-renew",
+        about: "buys the next plan when few units are left, or ten days before the end",
+        verb: "buy",
+        schedule: "*/5 * * * *",
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(auto_renew::run(run))),
     },
 ];
 

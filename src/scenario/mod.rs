@@ -5,6 +5,7 @@
 
 mod cash;
 mod orders;
+mod plans;
 mod show;
 mod stage;
 mod usage;

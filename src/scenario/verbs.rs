@@ -59,6 +59,7 @@ impl Stage {
             "exceptions" => self.exceptions(&mut given),
             "approve" => self.approve(&mut given),
             "dismiss" => self.dismiss(&mut given),
+            "renewal" => self.renewal(&mut given),
             "usage" => self.usage(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
@@ -95,6 +96,9 @@ impl Stage {
         let product = given.take_key("product").unwrap_or("sms-domestic").to_owned();
         let currency = given.take_key("currency").unwrap_or("CNY");
         let validity = given.take_key("validity").map(str::parse).transpose()?;
+        let renewal_discount_ppm =
+            given.take_key("renewal-discount").map(money).transpose()?.map(|off| off.0);
+        let renewal_validity = given.take_key("renewal-validity").map(str::parse).transpose()?;
         let (from, until) = span(given, self.zone())?;
         let gift = gift(given)?;
         self.configure(|config| {
@@ -110,8 +114,8 @@ impl Stage {
                 prices: vec![price],
                 from,
                 until,
-                renewal_discount_ppm: None,
-                renewal_validity: None,
+                renewal_discount_ppm,
+                renewal_validity,
             };
             rebuild(config, |_, packages| {
                 packages.retain(|known| *known.id != *package.id);
@@ -340,6 +344,8 @@ impl Stage {
                 {
                     let _ = writeln!(said, "{count} {}", name.replace('_', " "));
                 }
+            } else if let Some(told) = super::plans::told(&finished) {
+                said.push_str(&told);
             } else {
                 for row in waiting {
                     let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
@@ -401,7 +407,7 @@ pub(super) fn need<'a>(given: &mut Arguments<'a>, what: &str) -> Said<&'a str> {
     given.next_pos().ok_or_else(|| format!("{what} is missing"))
 }
 
-fn number(text: &str) -> Said<i64> {
+pub(super) fn number(text: &str) -> Said<i64> {
     text.parse().map_err(|_| format!("{text} is not a number"))
 }
 

@@ -1,6 +1,6 @@
 //! Accounts and their money.
 
-use super::db::{Row, Tx, values};
+use super::db::{Row, Tx, Value, values};
 use super::dialect::for_update;
 use super::error::StoreError;
 use super::orders::save_entries;
@@ -122,6 +122,21 @@ pub async fn find(tx: &mut Tx, account_id: &str) -> Result<Option<AccountRow>, S
 pub async fn lock(tx: &mut Tx, account_id: &str) -> Result<Option<AccountRow>, StoreError> {
     let sql = format!("select {COLUMNS} from accounts where account_id = $1{}", for_update(tx.dialect()));
     tx.row(sql, values![account_id]).await?.as_ref().map(account_row).transpose()
+}
+
+/// Some accounts by their ids, locked in id order, as everybody does who locks several. One that can't be
+/// read keeps nobody else from being read.
+pub async fn lock_all(
+    tx: &mut Tx,
+    account_ids: &[&str],
+) -> Result<Vec<(String, Result<AccountRow, StoreError>)>, StoreError> {
+    let list = (1..=account_ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+    let sql = format!(
+        "select {COLUMNS} from accounts where account_id in ({list}) order by account_id{}",
+        tx.for_update()
+    );
+    let ids = account_ids.iter().map(|id| Value::from(*id)).collect();
+    tx.rows(sql, ids).await?.iter().map(|row| Ok((row.text(0)?, account_row(row)))).collect()
 }
 
 pub async fn list(tx: &mut Tx) -> Result<Vec<AccountRow>, StoreError> {

@@ -175,8 +175,10 @@ pub async fn charges(
 pub enum Plans {
     /// Those that can pay.
     WithUnits,
-    /// Those that have paid, and so may take units back.
+    /// Those that have paid and whose end was not posted, and so may take units back.
     EverDrawn,
+    /// Those whose validity ended by a moment and whose end was not posted.
+    EndedBy(Timestamp),
 }
 
 /// Accounts to be charged, locked in id order unless the transaction only reads; with them the number
@@ -203,9 +205,12 @@ pub async fn load_accounts(
         "select {PLAN} from plans \
          where account_id in ({list}) and {} order by account_id, plan_no{}",
         match plans {
-            Plans::WithUnits => "remaining > 0",
-            // Plans that were refunded take nothing back.
-            Plans::EverDrawn => "last_draw_run is not null and refunded_at is null",
+            Plans::WithUnits => "remaining > 0".to_owned(),
+            // Plans that have ended or were refunded take nothing back.
+            Plans::EverDrawn => {
+                "last_draw_run is not null and ended_at is null and refunded_at is null".to_owned()
+            }
+            Plans::EndedBy(moment) => format!("ended_at is null and expires_at <= {}", moment.0),
         },
         tx.for_update()
     );
@@ -356,16 +361,16 @@ impl Effects {
             last_entry
         ]);
         for plan in &after.plans {
-            let drawn =
-                before.plans.iter().any(|p| p.plan_no == plan.plan_no && p.remaining != plan.remaining);
-            if drawn {
+            let changed = before.plans.iter().any(|p| p.plan_no == plan.plan_no && p != plan);
+            if changed {
                 self.plans.push(values![
                     id,
                     plan.plan_no,
                     plan.remaining,
                     plan.released.0,
                     plan.carried.0,
-                    plan.last_draw
+                    plan.last_draw,
+                    plan.forfeited
                 ]);
             }
         }
@@ -432,9 +437,9 @@ impl Effects {
         super::with_values(tx, columns, rows, statement).await?;
         let rows = std::mem::take(&mut self.plans);
         let statement = "update plans set remaining = v.remaining, released = v.released, carried = v.carried, \
-                         last_draw_run = v.last_draw from v \
+                         last_draw_run = v.last_draw, forfeited = v.forfeited from v \
                          where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
-        let columns = "account_id, plan_no, remaining, released, carried, last_draw";
+        let columns = "account_id, plan_no, remaining, released, carried, last_draw, forfeited";
         super::with_values(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
         self.months.flush(tx).await

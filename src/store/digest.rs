@@ -68,6 +68,20 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "ttttiiiiiiiiiiiiii",
     ),
     (
+        "renewal_settings",
+        "select account_id, product, package, threshold, cast(case when off_at is null then 1 else 0 end as bigint) \
+         from renewal_settings order by account_id, product",
+        "tttii",
+    ),
+    (
+        "renewals",
+        "select r.account_id, o.order_id, r.product, r.due_by, r.renewed_plan, r.remaining, r.threshold, \
+         r.list_price, r.discount_ppm, r.validity, r.at from renewals r \
+         join orders o on o.account_id = r.account_id and o.order_no = r.order_no \
+         order by r.account_id, r.order_no",
+        "ttttiiiiiti",
+    ),
+    (
         "charges",
         "select account_id, window_start, product, template_type, country, plan_no, \
          coalesce(unit_price, -1) as price, cast(sum(units) as bigint), cast(sum(messages) as bigint), \

@@ -124,6 +124,10 @@ const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_
     m.submit_time, m.batch_no, m.line, b.run_no, s.batch_no, s.run_no";
 const TYPES: &str = "tiiiiiiiitiittttiiiiiiii";
 
+/// The messages that a receipt may name: by their id, or by a request and a recipient.
+const BY_ID: &str = "m.id_hi = f.id_hi and m.id_lo = f.id_lo";
+const BY_REQUEST: &str = "m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash";
+
 /// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
 fn query(failures: &str, by: &str) -> String {
     format!(
@@ -204,10 +208,45 @@ async fn with_messages(
         };
         Ok(())
     };
-    for_each_row(tx, &query(failures, "m.id_hi = f.id_hi and m.id_lo = f.id_lo"), TYPES, &mut take).await?;
-    let by_request = query(failures, "m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash");
+    for_each_row(tx, &query(failures, BY_ID), TYPES, &mut take).await?;
+    let by_request = query(failures, BY_REQUEST);
     for_each_row(tx, &format!("{by_request} where f.biz_id is not null"), TYPES, &mut take).await?;
     Ok(found.into_values().collect())
+}
+
+/// When the first failure was received, by account, of charged messages whose failures wait for an
+/// answer: what they give back is not known yet. A failure whose message was not charged is no such; it
+/// gives nothing back, since its message will be left out of the charge.
+pub async fn claims_before(
+    tx: &mut Tx,
+    received_before: Timestamp,
+) -> Result<BTreeMap<Arc<str>, Timestamp>, StoreError> {
+    let open = format!("run_no is null and received_at < {}", received_before.0);
+    let any = format!("select count(*) from (select 1 from failures where {open} limit 1) open_failures");
+    let mut first = BTreeMap::new();
+    if tx.int(any, vec![]).await? == 0 {
+        return Ok(first);
+    }
+    let mut take = |row: &[Field<'_>]| {
+        let received_at = Timestamp(row[1].int()?);
+        let known = first.entry(row[0].text()?.into()).or_insert(received_at);
+        *known = received_at.min(*known);
+        Ok(())
+    };
+    look_up_one_by_one(tx, true).await?;
+    for by in [BY_ID, BY_REQUEST] {
+        // `cross join` keeps SQLite to this order: few failures, many messages.
+        let sql = format!(
+            "select m.account_id, f.received_at from (select * from failures where {open}) f \
+             cross join messages m cross join batches b \
+             left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
+             where {by} and f.account_id in ('', m.account_id) and b.batch_no = m.batch_no \
+             and ((s.account_id is null and b.run_no is not null) or s.run_no is not null)"
+        );
+        for_each_row(tx, &sql, "ti", &mut take).await?;
+    }
+    look_up_one_by_one(tx, false).await?;
+    Ok(first)
 }
 
 /// Whether a failure of a message waits for the next run.

@@ -5,6 +5,7 @@ use super::db::Tx;
 use super::error::StoreError;
 use super::settling::FinalUpTo;
 use crate::domain::product::REFUND_WINDOW;
+use crate::domain::renewal::BEFORE_END;
 
 /// What must hold, and the query that names what breaks it in its first column.
 const INVARIANTS: &[(&str, &str)] = &[
@@ -117,6 +118,28 @@ const INVARIANTS: &[(&str, &str)] = &[
            where p.account_id = o.account_id and p.order_no = o.order_no and p.refund_no is null) \
          or (o.status = 'paid' and exists (select 1 from plans p where p.account_id = o.account_id \
            and p.order_no = o.order_no and p.refund_no is not null))",
+    ),
+    (
+        "I06 of a plan that has ended nothing is left",
+        "select plan_id from plans where ended_at is not null \
+         and (remaining <> 0 or net - released + carried <> 0 or ended_at < expires_at)",
+    ),
+    (
+        "D43 what a plan forfeited at its end is booked at its end",
+        "select e.account_id || ' ' || e.cause from entries e left join plans p on p.account_id = e.account_id \
+         and e.cause = 'expiry:' || cast(p.plan_no as text) where e.cause like 'expiry:%' \
+         and (p.ended_at is null or e.at <> p.expires_at or p.forfeited <> -coalesce((select sum(s.amount) \
+           from postings s where s.account_id = e.account_id and s.entry_no = e.entry_no \
+           and s.ledger = 'Quota:Plan'), 0))",
+    ),
+    (
+        "I20 a renewal is an order of one plan of its product, for a reason that held",
+        "select r.account_id || ' order ' || cast(r.order_no as text) from renewals r \
+         where 1 <> (select count(*) from plans p where p.account_id = r.account_id and p.order_no = r.order_no \
+           and p.product = r.product and p.effective_at = r.at and p.size > r.threshold) \
+         or (r.due_by <> 'time' and r.remaining > r.threshold) \
+         or (r.due_by <> 'threshold' and not exists (select 1 from plans p where p.account_id = r.account_id \
+           and p.plan_no = r.renewed_plan and p.product = r.product and r.at >= p.expires_at - {before_end}))",
     ),
     (
         "I09 an account's charged units are those of its charged messages",
@@ -237,6 +260,7 @@ pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
         let query = query
             .replace("{final_window}", &done.window.0.to_string())
             .replace("{final_run}", &done.run_no.to_string())
+            .replace("{before_end}", &BEFORE_END.to_string())
             .replace("{in_time}", &REFUND_WINDOW.to_string());
         for row in tx.rows(format!("{query} limit 5"), vec![]).await? {
             broken.push(format!("{what}: {}", row.text(0)?));

@@ -15,6 +15,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
     ("money", include_str!("../../migrations/0007_money.sql")),
     ("orders", include_str!("../../migrations/0008_orders.sql")),
+    ("renewals", include_str!("../../migrations/0009_renewals.sql")),
 ];
 
 /// The version that this binary works with.

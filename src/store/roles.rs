@@ -14,17 +14,22 @@ use super::facts;
 
 /// Tables to which rows are added and never changed.
 const ADDED_TO: &[&str] = &[
+    "account_events",
     "activations",
     "charges",
+    "claims",
     "entries",
     "messages",
     "not_charged",
+    "penalties",
     "postings",
     "receipts",
     "refunds",
+    "renewals",
     "returns",
     "top_ups",
     "usage_days",
+    "withdrawals",
 ];
 /// Tables that only migrations write.
 const MIGRATED: &[&str] = &["_sqlx_migrations"];

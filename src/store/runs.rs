@@ -44,7 +44,7 @@ pub struct RunRow {
 }
 
 /// Outcomes of a run that did its work.
-const COMPLETED: &str = "('done', 'nothing_to_do', 'partial')";
+pub(super) const COMPLETED: &str = "('done', 'nothing_to_do', 'partial')";
 
 /// Waits for a turn; it ends with the transaction.
 ///

@@ -12,7 +12,7 @@ use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
 use quittance::desk::cash::{self, TopUp};
 use quittance::desk::exceptions::approve;
-use quittance::desk::{DeskError, accounts, orders, refunds};
+use quittance::desk::{DeskError, accounts, orders, refunds, renewals};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
@@ -88,7 +88,9 @@ impl World {
         let one = if url.contains('?') { format!("{url}&connections=1") } else { url.clone() };
         let db = Db::open(&one).await.expect("the database opens");
         store::prepare(&db).await.expect("it can be migrated");
-        let config = Arc::new(Config::built_in().expect("the shipped configuration"));
+        let shipped = Config::built_in().expect("the shipped configuration");
+        // All rounds are on one day.
+        let config = Arc::new(Config { renewals_per_day: 1_000, ..shipped });
         for id in ACCOUNTS {
             let new = NewAccount {
                 account_id: id.into(),
@@ -124,7 +126,18 @@ impl World {
         let broken = audited.findings;
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
-        for table in ["messages", "batches", "batch_lines", "entries", "orders", "refunds", "returns"] {
+        let tables = [
+            "messages",
+            "batches",
+            "batch_lines",
+            "entries",
+            "orders",
+            "refunds",
+            "returns",
+            "renewals",
+            "notices",
+        ];
+        for table in tables {
             let sql = format!("select count(*) from {table}");
             let count = tx.int(sql, Vec::new()).await.expect("it can be counted");
             told.push_str(&format!(" {table}={count}"));
@@ -186,6 +199,36 @@ impl World {
         0
     }
 
+    /// A plan with units, and one without, that end at this minute; charging and settling are through.
+    async fn ending_plans(&self, round: usize) -> i64 {
+        for id in ACCOUNTS {
+            // The shipped package is valid for two years.
+            let bought_at = Timestamp::parse_rfc3339("2024-03-01T12:00:00+08:00").expect("a time");
+            let bought_at = bought_at.plus_micros(round as i64 * Timestamp::MINUTE);
+            let wanted = [orders::Wanted { package: "sms-domestic-200".into(), quantity: 2 }];
+            let placed = orders::place(&self.db, &self.config, id, &wanted, None, bought_at).await;
+            placed.expect("it is placed");
+        }
+        let at = self.config.zone.format(time(round).plus_micros(-1));
+        let message = line(&format!("m-{round}"), "acme", "verification", "250", &at);
+        self.ingest(&format!("{round}.csv"), &file(&[message]), time(round)).await;
+        self.charge(time(round), 1).await;
+        self.run("settle-receipts", time(round), 1).await;
+        0
+    }
+
+    /// What is left is used up, so that a renewal is due.
+    async fn due_renewal(&self, round: usize) -> i64 {
+        let (db, config) = (&self.db, &self.config);
+        let set = renewals::set(db, config, "acme", "sms-domestic-200", 100, time(0)).await;
+        set.expect("it can be renewed");
+        let at = self.config.zone.format(time(round));
+        let message = line(&format!("m-{round}"), "acme", "verification", "200", &at);
+        self.ingest(&format!("{round}.csv"), &file(&[message]), time(round)).await;
+        self.charge(time(round), 1).await;
+        0
+    }
+
     /// A charged message that was delivered and failed: the exception that waits for an operator.
     async fn contradiction(&self, round: usize) -> i64 {
         let message = line(&format!("m-{round}"), "acme", "promotional", "3", "2026-03-01T09:00:00+08:00");
@@ -233,6 +276,8 @@ enum Deed {
     Charge,
     Settle,
     Approve,
+    Expire,
+    Renew,
 }
 
 impl Deed {
@@ -249,6 +294,8 @@ impl Deed {
             }
             Deed::Settle => world.failures(round).await,
             Deed::Approve => world.contradiction(round).await,
+            Deed::Expire => world.ending_plans(round).await,
+            Deed::Renew => world.due_renewal(round).await,
         }
     }
 
@@ -286,6 +333,8 @@ impl Deed {
             }
             Deed::Charge => world.charge(time(round), attempt).await,
             Deed::Settle => world.run("settle-receipts", time(round), attempt).await,
+            Deed::Expire => world.run("expire-plans", time(round), attempt).await,
+            Deed::Renew => world.run("auto-renew", time(round), attempt).await,
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
                 match approve(db, config, &id, "a test", None, time(round)).await {
@@ -386,6 +435,16 @@ fn f01_f07_a_settling_run_cut_anywhere_and_begun_again_gives_back_once() {
 #[test]
 fn f01_f07_an_approval_cut_anywhere_and_given_again_gives_back_once() {
     check(Deed::Approve, 30);
+}
+
+#[test]
+fn f01_f07_a_run_that_ends_plans_cut_anywhere_and_begun_again_forfeits_once() {
+    check(Deed::Expire, 25);
+}
+
+#[test]
+fn f01_f07_f87_a_renewing_run_cut_anywhere_and_begun_again_buys_once() {
+    check(Deed::Renew, 25);
 }
 
 #[test]

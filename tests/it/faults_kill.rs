@@ -93,6 +93,25 @@ fn f01_f02_ingests_and_runs_that_are_killed_at_any_time_and_repeated_at_once_are
 }
 
 #[test]
+fn f87_renewals_that_are_killed_at_any_time_and_repeated_at_once_are_bought_once() {
+    const RENEW: &[&str] = &["--run-job", "auto-renew", "--json"];
+    on_both(|database| {
+        let desk = opened(database);
+        let longest = time_of(&desk.program, RENEW).max(Duration::from_millis(20)) * 2;
+        for round in 0..KILLS {
+            let id = format!("acc-{round}");
+            desk.program.run(&["account", "add", &id, "--name", "A"]).exits(0);
+            desk.program.run(&["account", "top-up", &id, "10", "--reference", "r"]).exits(0);
+            desk.program.run(&["renewal", "set", &id, "sms-domestic-200", "--threshold", "199"]).exits(0);
+            kill_and_repeat(&desk.program, RENEW, longest * round / KILLS, &[0]);
+            let bought = "select count(*) from renewals";
+            assert_eq!(read(&desk.url, async |tx| tx.int(bought, Vec::new()).await), i64::from(round) + 1);
+        }
+        assert_sound(&desk.url);
+    });
+}
+
+#[test]
 fn f21_migrations_that_are_killed_at_any_time_complete_when_repeated() {
     on_both(|template| {
         let postgres = !template.url.starts_with("sqlite");

@@ -19,6 +19,7 @@ mod formats;
 mod hostile;
 mod hostile_files;
 mod operation;
+mod plans;
 mod properties;
 mod receipts;
 mod refund_histories;

@@ -180,6 +180,7 @@ fn the_answered_histories_reach_what_they_are_to_show() {
         "pending",
         "consumed",
         "suspended",
+        "forfeited",
     ];
     let reached = std::cell::RefCell::new(vec![false; words.len()]);
     for_each(ANSWERED, answered(), |answered| {

@@ -27,6 +27,7 @@ fn sms() -> Product {
         individual_promotional: false,
         needs_verification: false,
         needs_activation: false,
+        renewal: false,
     }
 }
 

@@ -14,7 +14,7 @@ const LATER: Timestamp = Timestamp(NINE.0 + 1_000 * Timestamp::HOUR);
 const CENT: i64 = 10_000;
 const HERE: Place = Place { batch_no: 1, line: 1 };
 
-fn sms() -> Product {
+pub fn sms() -> Product {
     Product {
         id: "sms".into(),
         name: "SMS".into(),
@@ -32,6 +32,7 @@ fn sms() -> Product {
         individual_promotional: false,
         needs_verification: false,
         needs_activation: false,
+        renewal: false,
     }
 }
 

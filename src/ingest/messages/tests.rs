@@ -30,6 +30,7 @@ fn product(
         individual_promotional: true,
         needs_verification: true,
         needs_activation: false,
+        renewal: false,
     }
 }
 

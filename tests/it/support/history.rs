@@ -130,6 +130,7 @@ pub enum Step {
     Run { at: Timestamp },
     Receipts { receipts: Vec<Receipt>, at: Timestamp },
     Settle { at: Timestamp },
+    Expire { at: Timestamp },
 }
 
 /// One day of a history.
@@ -312,6 +313,7 @@ impl Books {
                 Step::Run { at } => self.run("aggregate-charges", *at).await,
                 Step::Receipts { receipts, at } => self.ingest_receipts(receipts, *at).await,
                 Step::Settle { at } => self.run("settle-receipts", *at).await,
+                Step::Expire { at } => self.run("expire-plans", *at).await,
             }
         }
     }
@@ -420,7 +422,8 @@ impl Books {
 const TOLD: &[&str] = &[
     "select 'account ' || account_id || ' ' || status || ' balance ' || cast(balance as text) || ' unbilled ' \
      || cast(unbilled as text) from accounts",
-    "select 'plan ' || plan_id || ' ' || package || ' ' || cast(remaining as text) from plans",
+    "select 'plan ' || plan_id || ' ' || package || ' ' || cast(remaining as text) \
+     || case when forfeited > 0 then ' forfeited ' || cast(forfeited as text) else '' end from plans",
     "select 'tier ' || account_id || ' ' || cast(month as text) || ' ' || product || ' ' || class || ' ' \
      || cast(units as text) from tier_counters where units > 0",
     "select 'waits ' || m.account_id || ' ' || m.raw_id from suspense s join messages m \

@@ -19,6 +19,7 @@ struct Plan {
     until: i128,
     /// The run that drew it last.
     drawn: Option<i128>,
+    forfeited: i128,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,8 @@ struct Sent {
     /// The units that were charged, by part; none yet, or none at all where it failed before.
     charged: BTreeMap<i64, Unit>,
     waits: bool,
+    /// No run has looked at it yet.
+    is_new: bool,
     is_final: bool,
 }
 
@@ -68,6 +71,9 @@ struct Books {
     /// Units and money that went back, by account, message, part and whither.
     back: BTreeMap<(usize, String, i64, String), (i128, i128)>,
     run: i128,
+    /// When charging and settling were run last.
+    charged_at: i128,
+    settled_at: i128,
 }
 
 /// The books by the naive reckoning, in the words of `Books::told`.
@@ -85,8 +91,9 @@ pub fn reckon(steps: &[Step]) -> Vec<String> {
             Step::Receipts { receipts, at } => {
                 receipts.iter().for_each(|receipt| books.take_receipt(receipt, at.0.into()));
             }
-            Step::Run { .. } => books.charge(),
+            Step::Run { at } => books.charge(at.0.into()),
             Step::Settle { at } => books.settle(at.0.into()),
+            Step::Expire { at } => books.expire(at.0.into()),
         }
     }
     books.told()
@@ -98,7 +105,13 @@ impl Books {
             |sent: &Sent| (sent.message.account, &sent.message.id) == (message.account, &message.id);
         if !self.sent.iter().any(is_same) {
             let message = message.clone();
-            self.sent.push(Sent { message, charged: BTreeMap::new(), waits: true, is_final: false });
+            self.sent.push(Sent {
+                message,
+                charged: BTreeMap::new(),
+                waits: true,
+                is_new: true,
+                is_final: false,
+            });
         }
     }
 
@@ -120,8 +133,10 @@ impl Books {
     }
 
     /// Charges what can be charged; the rest waits on.
-    fn charge(&mut self) {
+    fn charge(&mut self, now: i128) {
         self.run += 1;
+        self.charged_at = now;
+        self.sent.iter_mut().for_each(|sent| sent.is_new = false);
         let locked: Vec<bool> = self.accounts.iter().map(|account| account.suspended).collect();
         let mut waiting: Vec<usize> = (0..self.sent.len()).filter(|&n| self.sent[n].waits).collect();
         // By window, and inside a window as they came.
@@ -177,6 +192,7 @@ impl Books {
 
     /// Gives back what failed, in order of arrival, and makes final what is old enough.
     fn settle(&mut self, now: i128) {
+        self.settled_at = now;
         for f in 0..self.failures.len() {
             if self.failures[f].answer.is_none() {
                 self.failures[f].answer = self.answer(f, now);
@@ -186,6 +202,33 @@ impl Books {
         for sent in self.sent.iter_mut().filter(|sent| !sent.waits) {
             let window = i128::from(sent.message.at.0).div_euclid(WINDOW) * WINDOW;
             sent.is_final |= window + WINDOW + 96 * HOUR <= now;
+        }
+    }
+
+    /// Ends the plans whose time is over and that no message and no failure from before needs any more.
+    fn expire(&mut self, now: i128) {
+        for account in 0..self.accounts.len() {
+            for plan in 0..self.accounts[account].plans.len() {
+                let until = self.accounts[account].plans[plan].until;
+                let sent_before = |sent: &Sent| sent.is_new && i128::from(sent.message.at.0) < until;
+                let charged = self.charged_at >= until && !self.sent.iter().any(sent_before);
+                let open = |failure: &Failure| {
+                    let receipt = &failure.receipt;
+                    let is_charged = |sent: &Sent| {
+                        !sent.waits && (sent.message.account, &sent.message.id) == (account, &receipt.id)
+                    };
+                    failure.answer.is_none()
+                        && failure.received < until
+                        && receipt.account == account
+                        && self.sent.iter().any(is_charged)
+                };
+                let settled = self.settled_at >= until && !self.failures.iter().any(open);
+                if until <= now && charged && settled {
+                    let plan = &mut self.accounts[account].plans[plan];
+                    plan.forfeited += plan.remaining;
+                    plan.remaining = 0;
+                }
+            }
         }
     }
 
@@ -253,7 +296,11 @@ impl Books {
             let (balance, unbilled) = (account.balance, account.unbilled);
             told.push(format!("account {id} {status} balance {balance} unbilled {unbilled}"));
             for (n, plan) in (1..).zip(&account.plans) {
-                told.push(format!("plan {id}-p{n} {} {}", PACKAGES[plan.package], plan.remaining));
+                let forfeited = match plan.forfeited {
+                    0 => String::new(),
+                    units => format!(" forfeited {units}"),
+                };
+                told.push(format!("plan {id}-p{n} {} {}{forfeited}", PACKAGES[plan.package], plan.remaining));
             }
             for ((month, product, class), units) in account.tiers.iter().filter(|(_, units)| **units > 0) {
                 told.push(format!("tier {id} {month} {product} {class} {units}"));
@@ -362,6 +409,7 @@ impl Account {
             plan.drawn.is_some()
                 && product == "sms-domestic"
                 && plan.remaining < size
+                && plan.forfeited == 0
                 && received < plan.until
         };
         let plans = self.plans.iter().enumerate().filter(|(_, plan)| takes(plan));
@@ -375,7 +423,14 @@ impl Account {
             return;
         }
         self.balance -= price;
-        self.plans.push(Plan { package, remaining: size, from: at, until: at + days * DAY, drawn: None });
+        self.plans.push(Plan {
+            package,
+            remaining: size,
+            from: at,
+            until: at + days * DAY,
+            drawn: None,
+            forfeited: 0,
+        });
     }
 
     /// Overdue below zero; cleared only above it.

@@ -1,5 +1,6 @@
 //! Random histories with receipts: some days of messages, then the days in which carriers answer, early
-//! and late, twice and in contradiction, and runs of both jobs in between.
+//! and late, twice and in contradiction, and runs of both jobs in between. Every
+//! night the plans end of which nobody needs anything more.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -93,9 +94,10 @@ pub fn steps(answered: &Answered, handing: Handing) -> Vec<Step> {
         let run =
             |settles: &bool| if *settles { Step::Settle { at: night } } else { Step::Run { at: night } };
         steps.extend(runs.iter().map(run));
+        steps.push(Step::Expire { at: night });
     }
     let end = midnight(answered.runs.len());
-    steps.extend([Step::Run { at: end }, Step::Settle { at: end }]);
+    steps.extend([Step::Run { at: end }, Step::Settle { at: end }, Step::Expire { at: end }]);
     steps
 }
 
