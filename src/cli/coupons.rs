@@ -49,7 +49,7 @@ pub async fn coupon(session: &Session, command: CouponCommand) -> Result<ExitCod
                 let id = &coupon.coupon_id;
                 format!(
                     "Coupon {id} of {}: `quittance order place {account} PACKAGE --coupon {id}`",
-                    coupon.amount
+                    coupon.amount.for_people()
                 )
             });
         }

@@ -161,7 +161,8 @@ fn order_words(shown: &refunds::Shown, config: &Config, now: Timestamp) -> Strin
         let kept = format!("{} of them kept at refunds", money(order.kept));
         sums.push(("penalties", money(order.penalties), kept));
     }
-    sums.push(("refundable", money(shown.refundable), "what is unused, less penalties".into()));
+    let less = if order.penalties > order.kept { "what is unused, less penalties" } else { "what is unused" };
+    sums.push(("refundable", money(shown.refundable), less.into()));
     let sums = sums.into_iter().map(|(what, amount, note)| vec![what.to_owned(), amount, note]).collect();
     let row = |plan: &PlanRow| {
         vec![
