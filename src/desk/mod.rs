@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod bills;
 pub mod exceptions;
 pub mod orders;
 pub mod story;

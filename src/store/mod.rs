@@ -17,6 +17,8 @@ mod value;
 
 pub mod accounts;
 pub mod batches;
+pub mod billing;
+pub mod bills;
 pub mod charging;
 pub mod digest;
 pub mod exceptions;
