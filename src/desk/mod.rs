@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod batches;
 pub mod bills;
 pub mod exceptions;
+pub mod invoices;
 pub mod orders;
 pub mod story;
 pub mod usage;

@@ -24,6 +24,7 @@ pub mod digest;
 pub mod exceptions;
 pub mod failures;
 pub mod invariants;
+pub mod invoices;
 pub mod leases;
 pub mod messages;
 pub mod notices;
