@@ -27,6 +27,7 @@ pub mod clock;
 pub mod instance;
 pub mod settling;
 pub mod audit;
+pub mod billing;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

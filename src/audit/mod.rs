@@ -129,6 +129,8 @@ fn history(rows: &mut Rows, id: &str) -> History {
         plans: rows.plans.remove(id).unwrap_or_default().into_iter().map(bought).collect(),
         sent: Vec::new(),
         failed: rows.failed.remove(id).unwrap_or_default().into_iter().map(failed).collect(),
+        billed: rows.billed.as_slice().into(),
+        billed_prices: rows.billed_prices.remove(id).unwrap_or_default(),
         left_out: rows.left_out.remove(id).unwrap_or_default(),
     }
 }

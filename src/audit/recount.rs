@@ -67,6 +67,10 @@ pub struct History {
     pub sent: Vec<Sent>,
     /// By run, time and arrival.
     pub failed: Vec<Failed>,
+    /// Months that were billed: the run that did, the month's end, and the last charging run it saw.
+    pub billed: Arc<[(i64, i64, i64)]>,
+    /// What units of billed months came to under `volume` lists: month, product, class, since when, price.
+    pub billed_prices: Vec<(i64, String, String, i64, i64)>,
     /// Messages, or parts of them, that were known to have failed before they were charged.
     pub left_out: Vec<((i64, i64), i64)>,
 }
@@ -106,6 +110,15 @@ struct Unit {
     given_back: bool,
 }
 
+/// What was charged of a message that fails later.
+#[derive(Clone, Debug)]
+struct Charged {
+    class: Class,
+    window: i64,
+    run_no: i64,
+    units: Vec<Unit>,
+}
+
 /// The recount of one account: balances, plans, tiers, charges and returns, each by name.
 pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
     let mut recount = Recount {
@@ -133,7 +146,7 @@ struct Recount<'a> {
     plans: Vec<Plan>,
     /// Messages that fail later, and what was charged of them with their product.
     failing: BTreeSet<(i64, i64)>,
-    charged: BTreeMap<(i64, i64), (Arc<str>, Vec<Unit>)>,
+    charged: BTreeMap<(i64, i64), Charged>,
     tiers: BTreeMap<(i64, Arc<str>, Arc<str>), i64>,
     sums: Sums,
     /// The lists of a class, the most specific first.
@@ -177,6 +190,14 @@ impl Recount<'_> {
             "expiry" => {
                 let plan_no = number(words.next());
                 self.plans.iter_mut().filter(|plan| plan.bought.plan_no == plan_no).for_each(Plan::end);
+            }
+            "bill" => {
+                let month = number(words.next());
+                self.add("unbilled", -self.amount(&format!("accrued:{month}")));
+                match self.amount(cause) {
+                    credit if credit < 0 => self.pay_in(-credit),
+                    total => self.claim(total),
+                }
             }
             "refund" => {
                 self.pay_in(self.amount(cause));
@@ -253,20 +274,17 @@ impl Recount<'_> {
             units.push(Unit { part, plan_no, price, given_back: false });
         }
         if self.failing.contains(&sent.key) {
-            self.charged.insert(sent.key, (sent.class[0].clone(), units));
+            let charged = Charged { class: sent.class.clone(), window, run_no: sent.run_no, units };
+            self.charged.insert(sent.key, charged);
         }
     }
 
     /// One unit: from the plan that ends first of those that are valid, else at the price of its place
     /// in the month.
     fn charge_unit(&mut self, sent: &Sent, plans_pay: bool) -> (i64, Option<i128>) {
-        let [product_id, template_type, country] = &sent.class;
+        let product_id = &sent.class[0];
         let product = self.rules.catalog.get(product_id);
-        let priced_by = match product.map(|product| product.priced_by) {
-            Some(PricedBy::TemplateType) => template_type.clone(),
-            Some(PricedBy::Country) => country.clone(),
-            _ => "".into(),
-        };
+        let priced_by = self.priced_by(&sent.class);
         let month = self.rules.zone.month_of(Timestamp(sent.submit_time)).number();
         let place = (month, product_id.clone(), priced_by);
         let position = self.tiers.get(&place).copied().unwrap_or(0);
@@ -293,6 +311,15 @@ impl Recount<'_> {
             *self.tiers.entry(place).or_default() += 1;
         }
         (plan_no, price)
+    }
+
+    /// What a class is priced by: its template type, its country, or nothing.
+    fn priced_by(&self, [product, template_type, country]: &Class) -> Arc<str> {
+        match self.rules.catalog.get(product).map(|product| product.priced_by) {
+            Some(PricedBy::TemplateType) => template_type.clone(),
+            Some(PricedBy::Country) => country.clone(),
+            _ => "".into(),
+        }
     }
 
     /// The price of the unit after so many of the month: the account's own list, its kind's, the general
@@ -327,17 +354,36 @@ impl Recount<'_> {
                 break;
             }
             self.failed += 1;
-            let Some((product, mut units)) = self.charged.remove(&failed.key) else { continue };
+            let Some(mut charged) = self.charged.remove(&failed.key) else { continue };
+            let billed = self.billed(&charged, failed.run_no);
+            let mut units = std::mem::take(&mut charged.units);
             let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);
             for unit in back.filter(|unit| !unit.given_back) {
                 unit.given_back = true;
-                self.give_back_unit(unit, &product, failed);
+                self.give_back_unit(unit, &charged.class[0], failed, billed);
             }
-            self.charged.insert(failed.key, (product, units));
+            self.charged.insert(failed.key, Charged { units, ..charged });
         }
     }
 
-    fn give_back_unit(&mut self, unit: &Unit, product: &str, failed: &Failed) {
+    /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it
+    /// where that was another price than it was charged at.
+    fn billed(&self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
+        let stands = |(billing_run, ends_at, charge_run): &(i64, i64, i64)| {
+            *billing_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
+        };
+        self.history.billed.iter().any(stands).then(|| {
+            let month = self.rules.zone.month_of(Timestamp(charged.window)).number();
+            let class = self.priced_by(&charged.class);
+            let of_class = self.history.billed_prices.iter().filter(|(of, product, priced_by, since, _)| {
+                (*of, &**product, &**priced_by) == (month, &*charged.class[0], &*class)
+                    && *since <= charged.window
+            });
+            of_class.max_by_key(|(.., since, _)| *since).map(|(.., price)| i128::from(*price))
+        })
+    }
+
+    fn give_back_unit(&mut self, unit: &Unit, product: &str, failed: &Failed, billed: Option<Option<i128>>) {
         let takes = |plan: &&mut Plan| {
             plan.drawn.is_some()
                 && &*plan.bought.product == product
@@ -350,6 +396,11 @@ impl Recount<'_> {
         });
         let price = unit.price.unwrap_or_default();
         let to = match (taker, unit.plan_no) {
+            (None, 0) if billed.is_some() => {
+                let price = billed.flatten().unwrap_or(price);
+                self.pay_in(price);
+                format!("balance at {price}")
+            }
             (Some(plan), _) => {
                 plan.remaining += 1;
                 format!("plan {}", plan.bought.plan_no)

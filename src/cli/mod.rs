@@ -5,12 +5,14 @@
 
 mod accounts;
 mod audit;
+mod bills;
 mod cash;
 mod coupons;
 mod daemon;
 mod exceptions;
 mod explain;
 mod intake;
+mod invoices;
 mod manual;
 mod operations;
 mod orders;
@@ -151,6 +153,12 @@ enum Command {
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
+    /// Monthly bills
+    #[command(subcommand)]
+    Bill(bills::BillCommand),
+    /// Invoices for bills and orders
+    #[command(subcommand)]
+    Invoice(invoices::InvoiceCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
     /// Why things are as they are
@@ -226,6 +234,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Renewal(command)) => renewals::run(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
+        Some(Command::Bill(command)) => bills::run(session, command).await,
+        Some(Command::Invoice(command)) => invoices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),

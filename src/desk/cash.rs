@@ -9,7 +9,7 @@ use crate::domain::money::{Micros, MoneyFault};
 use crate::domain::period::Timestamp;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::cash::{self as stored, Claim, Penalty};
-use crate::store::orders::invoiceable;
+use crate::store::invoices::invoiceable;
 use crate::store::{Db, Tx};
 
 /// The largest amount that one movement may have: a thousand million currency units.

@@ -3,9 +3,11 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod bills;
 pub mod cash;
 pub mod coupons;
 pub mod exceptions;
+pub mod invoices;
 pub mod orders;
 pub mod refunds;
 pub mod renewals;

@@ -21,5 +21,7 @@ pub mod cash;
 pub mod coupon;
 pub mod expiry;
 pub mod order;
+pub mod bill;
+pub mod invoice;
 pub mod refund;
 pub mod renewal;

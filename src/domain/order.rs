@@ -122,6 +122,11 @@ impl OrderRefusal {
     }
 }
 
+/// The id of an account's so many-eth order.
+pub fn order_id(account_id: &str, order_no: i64) -> String {
+    format!("{account_id}-o{order_no}")
+}
+
 /// Takes an order at `now`, or says why not: a coupon pays first, the balance the rest.
 pub fn place_order(
     customer: &Customer,
@@ -164,7 +169,7 @@ pub fn place_order(
     entry.debit(Ledger::Balance, &customer.currency, cash.0)?;
     Ok(Order {
         order_no,
-        order_id: format!("{}-o{order_no}", customer.account_id),
+        order_id: order_id(&customer.account_id, order_no),
         placed_at: now,
         total,
         // A coupon that pays nothing, of a free order, is no part of it.

@@ -6,8 +6,9 @@
 pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
-pub mod expire_plans;
 pub mod auto_renew;
+pub mod expire_plans;
+pub mod monthly_bills;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -148,6 +149,15 @@ pub const ALL: &[Job] = &[
         schedule: "*/5 * * * *",
         irreversible: true,
         work: Work::Books(|run| Box::pin(auto_renew::run(run))),
+    },
+    Job {
+        name: "monthly-bills",
+        about: "bills the months that have ended and takes the payment",
+        verb: "bill",
+        // From the 1st at 00:30 each hour until charging has caught up; then there is nothing to do.
+        schedule: "30 * * * *",
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(monthly_bills::run(run))),
     },
 ];
 

@@ -61,6 +61,10 @@ impl Stage {
             "dismiss" => self.dismiss(&mut given),
             "renewal" => self.renewal(&mut given),
             "usage" => self.usage(&mut given),
+            "bill" => self.bill(&mut given),
+            "bills" => self.bills(&mut given),
+            "invoice" => self.invoice(&mut given),
+            "buyer" => self.buyer(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
         }?;
@@ -351,6 +355,9 @@ impl Stage {
                     let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
                 }
             }
+        }
+        if job.name == "monthly-bills" {
+            said.push_str(&self.billed(&finished, dry_run)?);
         }
         finished.effects.iter().for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));
         if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {

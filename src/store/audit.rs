@@ -69,6 +69,10 @@ pub struct Rows {
     pub left_out: BTreeMap<String, Vec<((i64, i64), i64)>>,
     /// run, time of arrival, id, part
     pub failed: BTreeMap<String, Vec<(i64, i64, (i64, i64), i64)>>,
+    /// run, end of the month, last charging run: of all accounts
+    pub billed: Vec<(i64, i64, i64)>,
+    /// month, product, class, since, price
+    pub billed_prices: BTreeMap<String, Vec<(i64, String, String, i64, i64)>>,
     /// What the books hold, in the words of the recount.
     pub stored: BTreeMap<String, BTreeMap<String, i128>>,
 }
@@ -78,6 +82,8 @@ const AMOUNTS: &[&str] = &[
     "select account_id, 'top-up:' || reference as name, amount from top_ups",
     "select account_id, 'withdrawal:' || reference as name, amount from withdrawals",
     "select account_id, 'penalty:' || cast(penalty_no as text) as name, amount from penalties where order_no is null",
+    "select account_id, 'bill:' || cast(month as text) as name, total as amount from bills",
+    "select account_id, 'accrued:' || cast(month as text) as name, accrued as amount from bills",
     "select account_id, 'refund:' || cast(order_no as text) || ':' || cast(refund_no as text) as name, \
        cash - kept as amount from refunds",
     "select account_id, 'order:' || cast(order_no as text) as name, paid as amount from orders",
@@ -147,6 +153,15 @@ impl Rows {
         for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), bound()).await? {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);
             rows.left_out.entry(row.text(0)?).or_default().push(left_out);
+        }
+        let months = "select run_no, ends_at, charge_run from bill_months order by month";
+        for row in tx.rows(months, vec![]).await? {
+            rows.billed.push((row.int(0)?, row.int(1)?, row.int(2)?));
+        }
+        let prices = of("select account_id, month, product, class, since, unit_price from billed_prices");
+        for row in tx.rows(prices, bound()).await? {
+            let price = (row.int(1)?, row.text(2)?, row.text(3)?, row.int(4)?, row.int(5)?);
+            rows.billed_prices.entry(row.text(0)?).or_default().push(price);
         }
         for row in tx.rows(FAILED.replace("{ids}", &list), bound()).await? {
             let failed = (row.int(1)?, row.int(2)?, (row.int(3)?, row.int(4)?), row.int(5)?);

@@ -16,6 +16,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("money", include_str!("../../migrations/0007_money.sql")),
     ("orders", include_str!("../../migrations/0008_orders.sql")),
     ("renewals", include_str!("../../migrations/0009_renewals.sql")),
+    ("bills", include_str!("../../migrations/0010_bills.sql")),
 ];
 
 /// The version that this binary works with.

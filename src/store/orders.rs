@@ -100,14 +100,6 @@ pub async fn plans(tx: &mut Tx, account_id: &str) -> Result<Vec<PlanRow>, StoreE
     tx.rows(sql, values![account_id]).await?.iter().map(plan_row).collect()
 }
 
-/// What of an account can be invoiced now: what was paid in cash for its orders, less the cash shares of
-/// what was refunded (R59, R82, D28, D84).
-pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
-    let sql = "select cast(coalesce(sum(o.paid), 0) - coalesce((select sum(r.cash) from refunds r \
-               where r.account_id = $1), 0) as bigint) from orders o where o.account_id = $1";
-    tx.int(sql, values![account_id]).await.map(Micros)
-}
-
 const ORDERS: &str = "select o.account_id, o.order_no, o.order_id, o.status, o.placed_at, a.currency, o.total, \
     c.coupon_id, o.coupon, o.paid, \
     (select cast(coalesce(sum(r.cash - r.kept), 0) as bigint) from refunds r \

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod bills;
 mod cli;
 mod concurrent;
 mod concurrent_money;

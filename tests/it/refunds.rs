@@ -14,7 +14,7 @@ use quittance::config::Config;
 use quittance::desk::{DeskError, refunds};
 use quittance::domain::period::Timestamp;
 use quittance::store;
-use quittance::store::orders::invoiceable;
+use quittance::store::invoices::invoiceable;
 
 const SMALL: &str = "sms-domestic-200";
 const LATER: &str = "2026-03-01T13:00:00+08:00";
