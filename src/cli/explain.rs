@@ -78,7 +78,8 @@ fn charge_json(paid: &[PaidPart]) -> Value {
         return Value::Null;
     }
     let plan = |part: &PaidPart| Some(json!({ "plan_id": part.plan_id.as_ref()?, "units": part.units }));
-    let payg = |part: &&PaidPart| part.plan_id.is_none();
+    let payg = |part: &&PaidPart| part.plan_id.is_none() && !part.free;
+    let free: i64 = paid.iter().filter(|part| part.free).map(|part| part.units).sum();
     let price = |part: &PaidPart| {
         json!({
             "units": part.units,
@@ -86,10 +87,14 @@ fn charge_json(paid: &[PaidPart]) -> Value {
             "amount": amount(part).to_string(),
         })
     };
-    json!({
+    let mut json = json!({
         "plan": paid.iter().filter_map(plan).collect::<Vec<_>>(),
         "payg": paid.iter().filter(payg).map(price).collect::<Vec<_>>(),
-    })
+    });
+    if free > 0 {
+        json["free"] = json!(free);
+    }
+    json
 }
 
 fn receipt_json(receipt: &StoredReceipt, zone: Zone) -> Value {

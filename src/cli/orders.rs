@@ -82,6 +82,8 @@ pub fn plan_json(plan: &PlanRow, zone: Zone, now: Timestamp) -> Value {
         "remaining": plan.remaining,
         "used": plan.size - plan.remaining - plan.forfeited,
         "forfeited": plan.forfeited,
+        "countries": plan.countries.named().0,
+        "except": plan.countries.named().1,
         "price": plan.price.to_string(),
         "effective_at": zone.format(plan.effective_at),
         "expires_at": zone.format(plan.expires_at),

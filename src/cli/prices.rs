@@ -94,6 +94,8 @@ fn package_json(package: &Package, price: Micros) -> Value {
         "price": price.to_string(),
         "currency": &*package.currency,
         "validity": package.validity.to_string(),
+        "countries": package.countries.named().0,
+        "except": package.countries.named().1,
     })
 }
 

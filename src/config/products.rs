@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use toml::de::DeValue;
+
 use super::reader::{File, Table};
-use super::values::{commodity, flag, income_branch, moment, one_of, rate_ppm, text, validity, word};
+use super::values::{
+    commodity, flag, income_branch, integer, moment, one_of, rate_ppm, text, validity, word,
+};
+use crate::domain::allowance::Allowance;
 use crate::domain::period::Timestamp;
 use crate::domain::product::{Astral, Catalog, ChargeOn, LengthRule, PricedBy, Product, Region, VatRate};
 
@@ -92,6 +97,8 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     let individual_promotional = switch("individual_promotional", true);
     let needs_verification = switch("needs_verification", false);
     let needs_activation = switch("needs_activation", false);
+    let verified_region = table.optional("verified_region", text);
+    let free = free(&mut table, charge_on);
     table.finish();
     Some(Product {
         id: id?.into(),
@@ -110,7 +117,25 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         individual_promotional,
         needs_verification,
         needs_activation,
+        verified_region,
+        free,
     })
+}
+
+/// The free units; what is charged on receipt can have none.
+fn free(table: &mut Table<'_>, charge_on: Option<ChargeOn>) -> Option<Allowance> {
+    let mut free = table.table("free")?;
+    let positive = |value: &DeValue<'_>| match integer(value)? {
+        units if units > 0 => Ok(units),
+        _ => Err("write 1 or more, or leave `free` out".to_owned()),
+    };
+    let total = free.required("total", positive);
+    let per_day = free.required("per_day", positive);
+    free.finish();
+    if charge_on == Some(ChargeOn::Receipt) {
+        table.fault("free", "only what is charged on submission has free units: leave it out");
+    }
+    Some(Allowance { total: total?, per_day: per_day? })
 }
 
 /// The VAT rates: the first may leave `from` out and is valid from the beginning of time, each

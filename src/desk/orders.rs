@@ -78,6 +78,7 @@ pub async fn place_in(
         size: plan.size,
         remaining: plan.size,
         forfeited: 0,
+        countries: plan.countries,
         price: plan.price,
         effective_at: plan.effective_at,
         expires_at: plan.expires_at,
@@ -93,6 +94,7 @@ fn customer(account: &AccountRow) -> Customer {
         currency: account.currency.as_str().into(),
         status: account.status,
         verified: account.verified_at.is_some(),
+        verified_region: account.verified_region.clone(),
         funds: account.funds,
         orders: account.orders,
         plans: account.plans,
@@ -131,6 +133,7 @@ fn item<'a>(
         product,
         size: package.size,
         validity: package.validity,
+        countries: package.countries.clone(),
         price,
         quantity: wanted.quantity,
     })

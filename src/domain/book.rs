@@ -205,6 +205,7 @@ mod tests {
             size: 1_000,
             currency: "USD".into(),
             validity: Validity::Days(180),
+            countries: crate::domain::countries::Countries::All,
             prices,
             from: Timestamp(10),
             until: Some(Timestamp(20)),

@@ -8,12 +8,14 @@ pub mod message;
 pub mod notice;
 pub mod receipt;
 pub mod product;
+pub mod countries;
 pub mod price;
 pub mod package;
 pub mod book;
 
 pub mod ledger;
 pub mod plan;
+pub mod allowance;
 pub mod account;
 pub mod charge;
 pub mod settle;

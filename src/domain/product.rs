@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::allowance::Allowance;
 use super::period::{Timestamp, Validity};
 
 /// How message text becomes billable units.
@@ -92,6 +93,11 @@ pub struct Product {
     pub needs_verification: bool,
     /// Whether use needs the product to be activated once (R9, R14, D33, D85).
     pub needs_activation: bool,
+    /// The region for which a verified account must be verified to buy and activate it; None: any (R3).
+    pub verified_region: Option<String>,
+    /// Units that cost nothing (R30). Of products that are charged on submission only: a free unit
+    /// that failed would have to go back to its day.
+    pub free: Option<Allowance>,
 }
 
 impl Product {
@@ -101,6 +107,11 @@ impl Product {
             ChargeOn::Submission => true,
             ChargeOn::Receipt => now > submit_time.plus_micros(REFUND_WINDOW + RECEIPT_GRACE),
         }
+    }
+
+    /// The region for which an account must be verified first, where it is not (R3).
+    pub fn lacks_region(&self, verified: Option<&str>) -> Option<&str> {
+        self.verified_region.as_deref().filter(|region| verified != Some(*region))
     }
 
     /// What the price of a message is looked up by, of its template type and its country.

@@ -4,6 +4,7 @@
 //! are checked, so that each scenario is a test of them, too.
 
 mod cash;
+mod products;
 mod show;
 mod stage;
 mod usage;

@@ -161,6 +161,7 @@ fn short(story: &Story) -> String {
         let price = part.unit_price.unwrap_or_default();
         let _ = match &part.plan_id {
             Some(plan) => write!(said, "  {} from {plan}", part.units),
+            None if part.free => write!(said, "  {} free", part.units),
             None => write!(said, "  {} @ {price}", part.units),
         };
     }
@@ -185,6 +186,7 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
     }
     let payer = match (&charge.plan_id, charge.unit_price) {
         (Some(plan), _) => format!("from {plan}"),
+        _ if charge.free => "free".into(),
         (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),
     };
     let window = zone.format_short(charge.window);

@@ -12,6 +12,7 @@ use crate::desk::cash::TopUp;
 use crate::desk::orders::{Wanted, place};
 use crate::desk::{accounts, batches, exceptions};
 use crate::domain::account::Kind;
+use crate::domain::countries::Countries;
 use crate::domain::length::measure;
 use crate::domain::money::Micros;
 use crate::domain::period::{Timestamp, Zone};
@@ -68,18 +69,6 @@ impl Stage {
         Ok(String::new())
     }
 
-    /// Switches what `config/products.toml` leaves to the operator.
-    fn product(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let id = need(given, "a product")?.to_owned();
-        let counts = given.take_key("tier_counts_plan").ok_or("tier_counts_plan= is missing")?;
-        let counts = counts.parse().map_err(|_| format!("{counts} is neither true nor false"))?;
-        self.configure(|config| {
-            let product = config.catalog.products.iter_mut().find(|product| *product.id == *id);
-            product.ok_or_else(|| format!("there is no product {id}"))?.tier_counts_plan = counts;
-            Ok(())
-        })
-    }
-
     /// `package ID size= price=` puts a package on sale; without `size=` it adds the price of one
     /// kind or account to a package that is on sale already.
     fn package(&mut self, given: &mut Arguments<'_>) -> Said<String> {
@@ -91,6 +80,7 @@ impl Stage {
         let product = given.take_key("product").unwrap_or("sms-domestic").to_owned();
         let currency = given.take_key("currency").unwrap_or("CNY");
         let validity = given.take_key("validity").map(str::parse).transpose()?;
+        let countries: Countries = given.take_key("countries").unwrap_or_default().parse()?;
         let (from, until) = span(given, self.zone())?;
         self.configure(|config| {
             let validity = validity.or(config.catalog.get(&product).map(|p| p.validity));
@@ -101,6 +91,7 @@ impl Stage {
                 size,
                 currency: currency.into(),
                 validity,
+                countries: countries.clone(),
                 prices: vec![price],
                 from,
                 until,
@@ -190,7 +181,10 @@ impl Stage {
         let id = need(given, "an account")?;
         let (db, now) = (&self.db, self.now);
         let done = match verb {
-            "verify" => self.runtime.block_on(accounts::verify(db, id, None, now)),
+            "verify" => {
+                let region = given.take_key("region");
+                self.runtime.block_on(accounts::verify(db, id, region, now))
+            }
             _ => {
                 let product = need(given, "a product")?;
                 self.runtime.block_on(accounts::activate(db, &self.config, id, product, now))
@@ -408,7 +402,7 @@ pub(super) fn need<'a>(given: &mut Arguments<'a>, what: &str) -> Said<&'a str> {
     given.next_pos().ok_or_else(|| format!("{what} is missing"))
 }
 
-fn number(text: &str) -> Said<i64> {
+pub(super) fn number(text: &str) -> Said<i64> {
     text.parse().map_err(|_| format!("{text} is not a number"))
 }
 

@@ -49,8 +49,8 @@ const SECTIONS: &[(&str, &str, &str)] = &[
     (
         "plans",
         "select account_id, plan_id, product, package, size, remaining, forfeited, price, net, released, \
-         carried, effective_at, expires_at from plans order by account_id, plan_no",
-        "ttttiiiiiiiii",
+         carried, effective_at, expires_at, countries from plans order by account_id, plan_no",
+        "ttttiiiiiiiiit",
     ),
     (
         "charges",
@@ -66,6 +66,11 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "select account_id, month, product, class, units from tier_counters \
          order by account_id, month, product, class",
         "titti",
+    ),
+    (
+        "free_units",
+        "select account_id, product, day, units from free_units order by account_id, product, day",
+        "ttii",
     ),
     (
         "suspense",

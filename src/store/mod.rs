@@ -21,6 +21,7 @@ pub mod charging;
 pub mod digest;
 pub mod exceptions;
 pub mod failures;
+pub mod free;
 pub mod invariants;
 pub mod leases;
 pub mod messages;

@@ -4,6 +4,7 @@ use super::accounts::{self, AccountRow};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
+use crate::domain::countries::Countries;
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
@@ -32,13 +33,14 @@ pub struct PlanRow {
     pub size: i64,
     pub remaining: i64,
     pub forfeited: i64,
+    pub countries: Countries,
     pub price: Micros,
     pub effective_at: Timestamp,
     pub expires_at: Timestamp,
 }
 
 const PLANS: &str = "select p.plan_no, p.plan_id, o.order_id, p.product, p.package, p.size, p.remaining, \
-    p.forfeited, p.price, p.effective_at, p.expires_at \
+    p.forfeited, p.price, p.effective_at, p.expires_at, p.countries \
     from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
     where p.account_id = $1";
 
@@ -55,6 +57,7 @@ fn plan_row(row: &Row) -> Result<PlanRow, StoreError> {
         price: Micros(row.int(8)?),
         effective_at: Timestamp(row.int(9)?),
         expires_at: Timestamp(row.int(10)?),
+        countries: row.text(11)?.parse().map_err(StoreError::Corrupt)?,
     })
 }
 
@@ -113,7 +116,7 @@ pub async fn save_order(
     ];
     tx.execute(sql, values).await?;
     let sql = "insert into plans (account_id, plan_no, plan_id, order_no, product, package, size, remaining, \
-               price, net, effective_at, expires_at) values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)";
+               price, net, effective_at, expires_at, countries) values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12)";
     for plan in &order.plans {
         let values = values![
             account_id,
@@ -127,6 +130,7 @@ pub async fn save_order(
             plan.net.0,
             plan.effective_at.0,
             plan.expires_at.0,
+            plan.countries.to_string(),
         ];
         tx.execute(sql, values).await?;
     }

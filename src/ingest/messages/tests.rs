@@ -30,6 +30,8 @@ fn product(
         individual_promotional: true,
         needs_verification: true,
         needs_activation: false,
+        verified_region: None,
+        free: None,
     }
 }
 
