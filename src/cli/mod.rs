@@ -15,6 +15,7 @@ mod orders;
 mod output;
 mod prices;
 mod progress;
+mod quotas;
 mod status;
 mod usage;
 

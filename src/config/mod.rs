@@ -14,6 +14,7 @@ pub mod values;
 pub mod database;
 pub mod packages;
 pub mod prices;
+pub mod quotas;
 pub mod products;
 pub mod settings;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::quotas;
 use super::reader::{File, Table};
 use super::values::{
     commodity, flag, income_branch, integer, moment, one_of, rate_ppm, text, validity, word,
@@ -99,6 +100,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     let needs_activation = switch("needs_activation", false);
     let verified_region = table.optional("verified_region", text);
     let free = free(&mut table, charge_on);
+    let quota = table.table("quota").and_then(quotas::read);
     table.finish();
     Some(Product {
         id: id?.into(),
@@ -119,6 +121,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         needs_activation,
         verified_region,
         free,
+        quota,
     })
 }
 

@@ -6,6 +6,7 @@ pub mod batches;
 pub mod cash;
 pub mod exceptions;
 pub mod orders;
+pub mod quotas;
 pub mod story;
 pub mod usage;
 

@@ -21,3 +21,4 @@ pub mod charge;
 pub mod settle;
 pub mod order;
 pub mod cash;
+pub mod quota;

@@ -194,6 +194,17 @@ impl Day {
         NaiveDate::from_ymd_opt(year, month, day).map(Day)
     }
 
+    /// The Monday of its week.
+    pub fn monday(self) -> Day {
+        let back = Days::new(self.0.weekday().num_days_from_monday().into());
+        self.0.checked_sub_days(back).map_or(self, Day)
+    }
+
+    /// The same weekday of the week before.
+    pub fn week_before(self) -> Day {
+        self.0.checked_sub_days(Days::new(7)).map_or(self, Day)
+    }
+
     pub fn next(self) -> Day {
         Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
     }
@@ -280,6 +291,19 @@ mod tests {
         let apia = Zone::parse("Pacific/Apia").unwrap();
         let end = apia.end_of_validity(at("2011-11-30T12:00:00-10:00"), Validity::Months(1));
         assert_eq!(apia.format(end), "2011-12-31T00:00:00+14:00");
+    }
+
+    #[test]
+    fn weeks_begin_on_monday() {
+        let day = |number| Day::from_number(number).unwrap();
+        // 2 March 2026 is a Monday.
+        for number in 20_260_302..=20_260_308 {
+            assert_eq!(day(number).monday(), day(20_260_302), "{number}");
+        }
+        assert_eq!(
+            (day(20_260_301).monday(), day(20_260_302).week_before()),
+            (day(20_260_223), day(20_260_223))
+        );
     }
 
     #[test]

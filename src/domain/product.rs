@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::allowance::Allowance;
 use super::period::{Timestamp, Validity};
+use super::quota::QuotaRules;
 
 /// How message text becomes billable units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct Product {
     /// Units that cost nothing (R30). Of products that are charged on submission only: a free unit
     /// that failed would have to go back to its day.
     pub free: Option<Allowance>,
+    /// How many messages an account may send a day (R16-R21); None: as many as it likes.
+    pub quota: Option<QuotaRules>,
 }
 
 impl Product {

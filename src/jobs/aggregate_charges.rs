@@ -22,8 +22,7 @@ use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::store::charging::{self, Effects, Plans, Streamed};
 use crate::store::failures::Answers;
-use crate::store::free;
-use crate::store::runs;
+use crate::store::{free, quotas, runs};
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 1_000;
@@ -31,6 +30,8 @@ const TOGETHER: usize = 1_000;
 const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    let config = run.config;
+    quotas::mark_today(run.tx, &config.catalog, config.zone, run.as_of).await?;
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
     let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
     let expected = charging::expected_messages(run.tx, run.run_no).await?;

@@ -6,6 +6,7 @@
 pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
+pub mod review_mail_quotas;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -130,6 +131,15 @@ pub const ALL: &[Job] = &[
         // It gives back at any time, and makes nothing final while the time is in doubt.
         irreversible: false,
         work: Work::Books(|run| Box::pin(settle_receipts::run(run))),
+    },
+    Job {
+        name: "review-mail-quotas",
+        about: "raises, keeps or lowers what accounts may send a day, by the week before",
+        verb: "review",
+        schedule: "0 0 * * 1",
+        // A week is reviewed once.
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(review_mail_quotas::run(run))),
     },
 ];
 

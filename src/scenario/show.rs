@@ -16,7 +16,7 @@ use crate::store::returns::{self, ReturnRow};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what = need(given, "account, plans, charges, returns, ledger, events or waiting")?;
+        let what = need(given, "account, plans, charges, returns, ledger, events, quota or waiting")?;
         if what == "waiting" {
             let waiting = self.runtime.block_on(async {
                 let mut tx = self.db.read().await?;
@@ -33,6 +33,7 @@ impl Stage {
             "returns" => self.return_lines(id),
             "ledger" => self.ledger_lines(id),
             "events" => self.event_lines(id),
+            "quota" => self.quota_lines(id),
             other => Err(format!("nothing called {other} can be shown")),
         }
     }

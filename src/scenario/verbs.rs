@@ -345,6 +345,7 @@ impl Stage {
                 let _ = writeln!(said, "{}", charge_words(charge, self.zone()));
             }
             said.push_str(&return_words(&returns));
+            said.push_str(&self.review_lines(finished.run_no)?);
             if job.name == "settle-receipts" {
                 for (name, count) in
                     finished.counts.iter().filter(|(name, count)| *count != 0 && TOLD.contains(name))

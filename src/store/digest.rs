@@ -73,6 +73,12 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "ttii",
     ),
     (
+        "quota_reviews",
+        "select account_id, product, week, sent, busiest, delivered, failed, invalid, complained, from_daily, \
+         to_daily, reason from quota_reviews order by account_id, product, week",
+        "ttiiiiiiiiit",
+    ),
+    (
         "suspense",
         "select account_id, id_hi, id_lo, reason from suspense where run_no is null \
          order by account_id, id_hi, id_lo",

@@ -104,6 +104,13 @@ const INVARIANTS: &[(&str, &str)] = &[
          select account_id || ' ' || product from charges where plan_no < 0 and (amount <> 0 or net <> 0)",
     ),
     (
+        "R18 a review of a quota begins where the one before ended",
+        "select r.account_id || ' ' || r.product || ' ' || cast(r.week as text) from quota_reviews r \
+         join quota_reviews b on b.account_id = r.account_id and b.product = r.product \
+           and b.week = (select max(l.week) from quota_reviews l where l.account_id = r.account_id \
+             and l.product = r.product and l.week < r.week) where b.to_daily <> r.from_daily",
+    ),
+    (
         "I12 a message gives back no more units than it was charged",
         "select r.account_id || ' ' || cast(r.id_hi as text) || ' ' || cast(r.id_lo as text) \
          from (select account_id, id_hi, id_lo, sum(units) as units from returns \

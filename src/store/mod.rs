@@ -28,6 +28,7 @@ pub mod messages;
 pub mod notices;
 pub mod orders;
 pub mod orphans;
+pub mod quotas;
 pub mod receipts;
 pub mod returns;
 pub mod roles;

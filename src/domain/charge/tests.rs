@@ -30,6 +30,7 @@ fn sms() -> Product {
         needs_activation: false,
         verified_region: None,
         free: None,
+        quota: None,
     }
 }
 

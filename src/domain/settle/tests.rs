@@ -35,6 +35,7 @@ fn sms() -> Product {
         needs_activation: false,
         verified_region: None,
         free: None,
+        quota: None,
     }
 }
 

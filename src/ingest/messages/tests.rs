@@ -32,6 +32,7 @@ fn product(
         needs_activation: false,
         verified_region: None,
         free: None,
+        quota: None,
     }
 }
 
