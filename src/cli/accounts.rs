@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cash::{self, CashCommand};
 use super::orders::{plan_json, plan_table};
 use super::output::table;
-use super::quotas::{quota_json, quota_words};
+use super::quotas::{quota_json, quota_sheet};
 use super::{Failure, Session};
 use crate::desk::accounts::{self, Changes};
 use crate::desk::quotas::quota;
@@ -187,11 +187,7 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
                 for claim in &claims {
                     let _ = write!(text, "\n{:<12} {}", "", claim_words(claim, config.zone));
                 }
-                for (n, line) in
-                    quota.iter().flat_map(|q| quota_words(q, config.unit_word(&q.product.id))).enumerate()
-                {
-                    let _ = write!(text, "\n{:<12} {line}", if n == 0 { "Daily quota" } else { "" });
-                }
+                text.push_str(&quota_sheet(quota.as_ref(), &config));
                 if !plans.is_empty() {
                     text.push_str("\n\n");
                     text.push_str(&plan_table(&plans, config.zone, now));

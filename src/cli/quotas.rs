@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::output::count;
+use crate::config::Config;
 use crate::desk::quotas::Quota;
 use crate::domain::money::Micros;
 use crate::store::quotas::ReviewRow;
@@ -38,8 +39,15 @@ fn review_json(row: &ReviewRow, week: Option<String>) -> Value {
     })
 }
 
+/// The lines of an account's sheet, each begun anew; none without a quota.
+pub fn quota_sheet(quota: Option<&Quota<'_>>, config: &Config) -> String {
+    let lines = quota.iter().flat_map(|quota| quota_words(quota, config.unit_word(&quota.product.id)));
+    let begun = lines.zip(std::iter::once("Daily quota").chain(std::iter::repeat("")));
+    begun.map(|(line, name)| format!("\n{name:<12} {line}")).collect()
+}
+
 /// `5,000 emails a day (level 2), 4,999 left today`, and what the last review said.
-pub fn quota_words(quota: &Quota<'_>, unit: &str) -> Vec<String> {
+fn quota_words(quota: &Quota<'_>, unit: &str) -> Vec<String> {
     let (daily, left, level) = (count(quota.standing.daily), count(quota.left_today()), quota.level());
     let mut lines = vec![format!("{daily} {unit}s a day (level {level}), {left} left today")];
     if let (Some(last), Some(week)) = (&quota.standing.last, quota.reviewed_week()) {

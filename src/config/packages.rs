@@ -81,8 +81,9 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
             let code = text(value)?;
             country(&code).map(|()| code)
         };
+        let before = table.fault_count();
         let codes: Vec<String> = table.list(key, code).into_iter().map(|(code, _)| code).collect();
-        if codes.is_empty() && table.has(key) {
+        if codes.is_empty() && table.has(key) && table.fault_count() == before {
             table.fault(key, "there is no country: name one, such as \"HK\"");
         }
         codes

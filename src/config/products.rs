@@ -78,6 +78,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         ("domestic", LengthRule::Domestic),
         ("international", LengthRule::International),
         ("one", LengthRule::One),
+        ("given", LengthRule::Given),
     ];
     let length = table.required("length", one_of(&length));
     let astral = table.optional("astral", one_of(&[("utf16", Astral::Utf16), ("scalar", Astral::Scalar)]));

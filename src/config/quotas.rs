@@ -14,7 +14,7 @@ pub fn read(mut table: Table<'_>) -> Option<QuotaRules> {
         other => Err(format!("{other} is not possible: write 1 to 1000000000000")),
     };
     let levels = table.list("levels", positive);
-    if levels.is_empty() {
+    if levels.is_empty() && table.fault_count() == before {
         table.fault(
             "levels",
             "there is no level: list the daily quotas from the lowest, such as [2_000, 5_000]",
@@ -54,7 +54,9 @@ fn raise(table: &mut Table<'_>) -> Raise {
         invalid: share("invalid", 20_000),
         complained: share("complained", 1_000),
     };
-    given.map(Table::finish);
+    if let Some(given) = given {
+        given.finish();
+    }
     raise
 }
 
@@ -66,7 +68,9 @@ fn lower(table: &mut Table<'_>) -> Lower {
         invalid: share("invalid", 100_000),
         complained: share("complained", 5_000),
     };
-    given.map(Table::finish);
+    if let Some(given) = given {
+        given.finish();
+    }
     lower
 }
 

@@ -15,6 +15,8 @@ pub enum LengthRule {
     International,
     /// One unit a message whatever its text, as e-mail.
     One,
+    /// As many as the source counts, as minutes of a call.
+    Given,
 }
 
 /// How a character outside the Basic Multilingual Plane counts.

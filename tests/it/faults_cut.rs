@@ -114,7 +114,7 @@ impl World {
         let broken = invariants::broken(&mut tx).await.expect("they can be checked");
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         let mut told = digest::digest(&mut tx, self.config.zone).await.expect("a digest");
-        for table in ["messages", "batches", "batch_lines", "entries", "orders", "returns"] {
+        for table in ["messages", "batches", "batch_lines", "entries", "orders", "returns", "quota_reviews"] {
             let sql = format!("select count(*) from {table}");
             let count = tx.int(sql, Vec::new()).await.expect("it can be counted");
             told.push_str(&format!(" {table}={count}"));
@@ -176,6 +176,26 @@ impl World {
         0
     }
 
+    /// E-mails of an account of the round's own: a week is reviewed once.
+    async fn mails(&self, round: usize) -> i64 {
+        let id = format!("mail-{round}");
+        let new = NewAccount {
+            account_id: id.clone(),
+            name: id.clone(),
+            kind: Kind::Enterprise,
+            currency: "CNY".into(),
+            email: None,
+            phone: None,
+            locale: "en".into(),
+            credit_limit: Micros::ZERO,
+        };
+        accounts::add(&self.db, &new, time(0)).await.expect("the account is new");
+        let sms = line(&format!("e-{round}"), &id, "verification", "1", "2026-03-01T09:00:00+08:00");
+        let mail = sms.replace("sms,CN,verification", "email,,");
+        self.ingest(&format!("{round}.csv"), &file(&[mail]), time(0)).await;
+        0
+    }
+
     /// A charged message that was delivered and failed: the exception that waits for an operator.
     async fn contradiction(&self, round: usize) -> i64 {
         let message = line(&format!("m-{round}"), "acme", "promotional", "3", "2026-03-01T09:00:00+08:00");
@@ -222,6 +242,7 @@ enum Deed {
     Charge,
     Settle,
     Approve,
+    Review,
 }
 
 impl Deed {
@@ -237,6 +258,7 @@ impl Deed {
             }
             Deed::Settle => world.failures(round).await,
             Deed::Approve => world.contradiction(round).await,
+            Deed::Review => world.mails(round).await,
         }
     }
 
@@ -269,6 +291,8 @@ impl Deed {
             }
             Deed::Charge => world.charge(time(round), attempt).await,
             Deed::Settle => world.run("settle-receipts", time(round), attempt).await,
+            // Monday noon and on.
+            Deed::Review => world.run("review-mail-quotas", time(24 * 60 + round), attempt).await,
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
                 match approve(db, config, &id, "a test", None, time(round)).await {
@@ -364,6 +388,11 @@ fn f01_f07_a_settling_run_cut_anywhere_and_begun_again_gives_back_once() {
 #[test]
 fn f01_f07_an_approval_cut_anywhere_and_given_again_gives_back_once() {
     check(Deed::Approve, 30);
+}
+
+#[test]
+fn f01_f07_a_review_cut_anywhere_and_begun_again_reviews_once() {
+    check(Deed::Review, 40);
 }
 
 #[test]
