@@ -137,6 +137,7 @@ impl<'c> GivingBack<'c> {
             claimed.push(index);
             failures.push(Failure {
                 product,
+                country: &claim.message.country,
                 received_at: claim.received_at,
                 window: Timestamp(claim.charged.window),
                 billed,

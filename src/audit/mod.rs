@@ -114,10 +114,22 @@ fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
 /// What an account's ledger came from, but for its messages.
 fn history(rows: &mut Rows, id: &str) -> History {
     let (kind, currency) = rows.accounts.remove(id).unwrap_or_default();
-    let bought =
-        |([plan_no, order_no, size, effective_at, expires_at, refund_no], product): ([i64; 6], String)| {
-            Bought { plan_no, order_no, product: product.into(), size, effective_at, expires_at, refund_no }
-        };
+    let bought = |([plan_no, order_no, size, effective_at, expires_at, refund_no], product, countries): (
+        [i64; 6],
+        String,
+        String,
+    )| {
+        Bought {
+            plan_no,
+            order_no,
+            product: product.into(),
+            countries: countries.parse().unwrap_or_default(),
+            size,
+            effective_at,
+            expires_at,
+            refund_no,
+        }
+    };
     let failed = |(run_no, received_at, key, part)| Failed { run_no, received_at, key, part };
     History {
         account_id: id.to_owned(),

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
 use crate::domain::price::{Rate, Scope};
 use crate::domain::product::{Catalog, PricedBy};
@@ -43,6 +44,8 @@ pub struct Bought {
     pub plan_no: i64,
     pub order_no: i64,
     pub product: Arc<str>,
+    /// The countries that it pays for.
+    pub countries: Countries,
     pub size: i64,
     pub effective_at: i64,
     pub expires_at: i64,
@@ -128,6 +131,7 @@ pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
         failing: history.failed.iter().map(|failed| failed.key).collect(),
         charged: BTreeMap::new(),
         tiers: BTreeMap::new(),
+        free: BTreeMap::new(),
         sums: Sums::new(),
         prices: BTreeMap::new(),
         sent: 0,
@@ -140,6 +144,9 @@ pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
     recount.finish()
 }
 
+/// Stands in the place of a plan's number where nobody paid.
+const FREE: i64 = -1;
+
 struct Recount<'a> {
     history: &'a History,
     rules: Rules<'a>,
@@ -148,6 +155,8 @@ struct Recount<'a> {
     failing: BTreeSet<(i64, i64)>,
     charged: BTreeMap<(i64, i64), Charged>,
     tiers: BTreeMap<(i64, Arc<str>, Arc<str>), i64>,
+    /// Free units by product, of each day and, as day 0, of all days.
+    free: BTreeMap<(Arc<str>, i64), i64>,
     sums: Sums,
     /// The lists of a class, the most specific first.
     prices: BTreeMap<Class, Vec<&'a Rate>>,
@@ -269,6 +278,7 @@ impl Recount<'_> {
                     self.add(&format!("{place} at {price}"), 1);
                     self.add("unbilled", price);
                 }
+                (FREE, _) => self.add(&format!("{place} free"), 1),
                 (plan_no, _) => self.add(&format!("{place} from plan {plan_no}"), 1),
             }
             units.push(Unit { part, plan_no, price, given_back: false });
@@ -289,9 +299,13 @@ impl Recount<'_> {
         let place = (month, product_id.clone(), priced_by);
         let position = self.tiers.get(&place).copied().unwrap_or(0);
         let price = self.price(&sent.class, &place.2, sent.submit_time, position);
+        if plans_pay && self.is_free(product_id, sent.submit_time) {
+            return (FREE, None);
+        }
         let covers = |plan: &Plan| {
             let Bought { product, effective_at, expires_at, .. } = &plan.bought;
             plan.remaining > 0
+                && plan.bought.countries.include(&sent.class[2])
                 && product == product_id
                 && *effective_at <= sent.submit_time
                 && sent.submit_time < *expires_at
@@ -311,6 +325,22 @@ impl Recount<'_> {
             *self.tiers.entry(place).or_default() += 1;
         }
         (plan_no, price)
+    }
+
+    /// Takes a unit of the product's free allowance, where some is left of its day and of the total.
+    fn is_free(&mut self, product: &Arc<str>, at: i64) -> bool {
+        let Some(allowance) = self.rules.catalog.get(product).and_then(|product| product.free) else {
+            return false;
+        };
+        let day = self.rules.zone.day_of(Timestamp(at)).number();
+        let used = |day| self.free.get(&(product.clone(), day)).copied().unwrap_or_default();
+        if used(0) >= allowance.total || used(day) >= allowance.per_day {
+            return false;
+        }
+        for day in [0, day] {
+            *self.free.entry((product.clone(), day)).or_default() += 1;
+        }
+        true
     }
 
     /// What a class is priced by: its template type, its country, or nothing.

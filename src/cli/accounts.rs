@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::cash::{self, CashCommand};
 use super::orders::{plan_json, plan_table};
 use super::output::table;
+use super::quotas::{quota_json, quota_sheet};
 use super::{Failure, Session};
 use crate::desk::accounts::{self, Changes};
+use crate::desk::quotas::quota;
 use crate::domain::account::Kind;
 use crate::domain::money::Micros;
 use crate::domain::period::Zone;
@@ -174,16 +176,19 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
             let mut tx = db.read().await?;
             let account = accounts::find(&mut tx, &account_id).await?;
             let plans = plans(&mut tx, &account_id).await?;
+            let quota = quota(&mut tx, &config, &account_id, now).await?;
             let claims = open_claims(&mut tx, &account_id, account.funds.due).await?;
             let mut json = account_json(&account)?;
             json["claims"] = claims.iter().map(|claim| claim_json(claim, config.zone)).collect();
             json["invoiceable"] = json!(invoiceable(&mut tx, &account_id).await?.to_string());
+            json["mail_quota"] = quota_json(quota.as_ref());
             json["plans"] = plans.iter().map(|plan| plan_json(plan, config.zone, now)).collect();
             output.show(&json, || {
                 let mut text = sheet(&account, &json);
                 for claim in &claims {
                     let _ = write!(text, "\n{:<12} {}", "", claim_words(claim, config.zone));
                 }
+                text.push_str(&quota_sheet(quota.as_ref(), &config));
                 if !plans.is_empty() {
                     text.push_str("\n\n");
                     text.push_str(&plan_table(&plans, config.zone, now));

@@ -87,7 +87,8 @@ fn charge_json(paid: &[PaidPart]) -> Value {
         }
     }
     let plan = |(plan_id, units): &(&String, i64)| json!({ "plan_id": plan_id, "units": units });
-    let payg = |part: &&PaidPart| part.plan_id.is_none();
+    let payg = |part: &&PaidPart| part.plan_id.is_none() && !part.free;
+    let free: i64 = paid.iter().filter(|part| part.free).map(|part| part.units).sum();
     let price = |part: &PaidPart| {
         json!({
             "units": part.units,
@@ -95,10 +96,14 @@ fn charge_json(paid: &[PaidPart]) -> Value {
             "amount": amount(part).to_string(),
         })
     };
-    json!({
+    let mut json = json!({
         "plan": plans.iter().map(plan).collect::<Vec<_>>(),
         "payg": paid.iter().filter(payg).map(price).collect::<Vec<_>>(),
-    })
+    });
+    if free > 0 {
+        json["free"] = json!(free);
+    }
+    json
 }
 
 fn receipt_json(receipt: &StoredReceipt, zone: Zone) -> Value {

@@ -19,6 +19,7 @@ mod orders;
 mod output;
 mod prices;
 mod progress;
+mod quotas;
 mod renewals;
 mod status;
 mod usage;

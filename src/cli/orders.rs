@@ -250,6 +250,8 @@ pub fn plan_json(plan: &PlanRow, zone: Zone, now: Timestamp) -> Value {
         "remaining": plan.remaining,
         "used": plan.size - plan.remaining - plan.forfeited,
         "forfeited": plan.forfeited,
+        "countries": plan.countries.named().0,
+        "except": plan.countries.named().1,
         "price": plan.price.to_string(),
         "coupon": plan.coupon.to_string(),
         "paid": Micros(plan.price.0 - plan.coupon.0).to_string(),

@@ -113,6 +113,8 @@ fn package_json(package: &Package, price: Micros, config: &Config) -> Value {
         "gift_coupon": package.gift.coupon.to_string(),
         "renewal_price": renewal.map(|(price, _)| price.to_string()),
         "renewal_validity": renewal.map(|(_, validity)| validity.to_string()),
+        "countries": package.countries.named().0,
+        "except": package.countries.named().1,
     })
 }
 

@@ -75,8 +75,8 @@ const COUNTED: &[&str] =
     &[">attempts", ">submitted", ">delivered", ">failed", ">unknown", ">pending", ">free", ">billed"];
 
 fn counted(counts: &Counts) -> [i64; 8] {
-    let Counts { attempts, submitted, delivered, failed, unknown, free, billed, .. } = *counts;
-    [attempts, submitted, delivered, failed, unknown, counts.pending(), free, billed]
+    let Counts { attempts, submitted, delivered, failed, unknown, free, billed, allowance, .. } = *counts;
+    [attempts, submitted, delivered, failed, unknown, counts.pending(), free + allowance, billed]
 }
 
 fn line(words: &[&str], counts: &Counts) -> Vec<String> {
@@ -95,6 +95,7 @@ fn counts_json(counts: &Counts) -> Value {
         "pending": pending,
         "free": free,
         "billed": billed,
+        "allowance": counts.allowance,
         "given_back": counts.given_back(),
         "failed_billed": counts.failed_billed(),
         "suspense": counts.suspense,

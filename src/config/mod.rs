@@ -15,6 +15,7 @@ pub mod bills;
 pub mod database;
 pub mod packages;
 pub mod prices;
+pub mod quotas;
 pub mod products;
 pub mod settings;
 

@@ -1,14 +1,18 @@
 //! Reads one `[[package]]` of prices.toml (R63, R103, D34, D72, D73).
 
+use toml::de::DeValue;
+
 use super::prices::{KINDS, check_sold};
 use super::products::Products;
 use super::reader::{Entry, Place, Table};
-use super::values::{currency, integer, moment, money, rate_ppm, validity, word};
+use super::values::{country, currency, integer, moment, money, rate_ppm, text, validity, word};
 use crate::domain::book::Problem;
+use crate::domain::countries::Countries;
 use crate::domain::money::Micros;
 use crate::domain::package::Gift;
 use crate::domain::period::{Timestamp, Validity};
 use crate::domain::price::{Package, Scope};
+use crate::domain::product::{PricedBy, Product};
 
 /// Where a package and its parts stand.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
     let currency = table.required("currency", currency);
     let own_validity = table.optional("validity", validity);
     let sold = check_sold(&table, products, product.as_deref());
+    let countries = countries(&mut table, sold);
     let prices = prices(&mut table);
     let from = table.optional("on_sale_from", moment);
     let until = table.optional("on_sale_until", moment);
@@ -66,6 +71,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
         currency: currency?.into(),
         validity: own_validity.or(sold.map(|product| product.validity)).unwrap_or(Validity::Months(1)),
         gift,
+        countries,
         prices,
         from: from.unwrap_or(Timestamp(i64::MIN)),
         until,
@@ -91,6 +97,36 @@ fn gift(table: &mut Table<'_>) -> Gift {
         units: units.unwrap_or_default(),
         months: months.unwrap_or_default(),
         coupon: coupon.unwrap_or_default(),
+    }
+}
+
+/// The countries that the plans pay for: `countries`, or all but `except`.
+fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
+    for key in ["countries", "except"].into_iter().filter(|key| table.has(key)) {
+        if sold.is_some_and(|product| product.priced_by != PricedBy::Country) {
+            table.fault(key, "only packages of a product that is priced by country are for some of them");
+        }
+        if key == "except" && table.has("countries") {
+            table.fault(key, "a package is for some countries or for all but some: leave one of the two out");
+        }
+    }
+    let mut codes = |key| {
+        let code = |value: &DeValue<'_>| {
+            let code = text(value)?;
+            country(&code).map(|()| code)
+        };
+        let before = table.fault_count();
+        let codes: Vec<String> = table.list(key, code).into_iter().map(|(code, _)| code).collect();
+        if codes.is_empty() && table.has(key) && table.fault_count() == before {
+            table.fault(key, "there is no country: name one, such as \"HK\"");
+        }
+        codes
+    };
+    let (only, except) = (codes("countries"), codes("except"));
+    match (only.is_empty(), except.is_empty()) {
+        (false, _) => Countries::only(only),
+        (true, false) => Countries::except(except),
+        (true, true) => Countries::All,
     }
 }
 

@@ -3,8 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use toml::de::DeValue;
+
+use super::quotas;
 use super::reader::{File, Table};
-use super::values::{commodity, flag, income_branch, moment, one_of, rate_ppm, text, validity, word};
+use super::values::{
+    commodity, flag, income_branch, integer, moment, one_of, rate_ppm, text, validity, word,
+};
+use crate::domain::allowance::Allowance;
 use crate::domain::period::Timestamp;
 use crate::domain::product::{Astral, Catalog, ChargeOn, LengthRule, PricedBy, Product, Region, VatRate};
 
@@ -72,6 +78,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         ("domestic", LengthRule::Domestic),
         ("international", LengthRule::International),
         ("one", LengthRule::One),
+        ("given", LengthRule::Given),
     ];
     let length = table.required("length", one_of(&length));
     let astral = table.optional("astral", one_of(&[("utf16", Astral::Utf16), ("scalar", Astral::Scalar)]));
@@ -93,6 +100,9 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     let needs_verification = switch("needs_verification", false);
     let needs_activation = switch("needs_activation", false);
     let renewal = switch("renewal", false);
+    let verified_region = table.optional("verified_region", text);
+    let free = free(&mut table, charge_on);
+    let quota = table.table("quota").and_then(quotas::read);
     table.finish();
     Some(Product {
         id: id?.into(),
@@ -112,7 +122,26 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         needs_verification,
         needs_activation,
         renewal,
+        verified_region,
+        free,
+        quota,
     })
+}
+
+/// The free units; what is charged on receipt can have none.
+fn free(table: &mut Table<'_>, charge_on: Option<ChargeOn>) -> Option<Allowance> {
+    let mut free = table.table("free")?;
+    let positive = |value: &DeValue<'_>| match integer(value)? {
+        units if units > 0 => Ok(units),
+        _ => Err("write 1 or more, or leave `free` out".to_owned()),
+    };
+    let total = free.required("total", positive);
+    let per_day = free.required("per_day", positive);
+    free.finish();
+    if charge_on == Some(ChargeOn::Receipt) {
+        table.fault("free", "only what is charged on submission has free units: leave it out");
+    }
+    Some(Allowance { total: total?, per_day: per_day? })
 }
 
 /// The VAT rates: the first may leave `from` out and is valid from the beginning of time, each

@@ -221,6 +221,14 @@ pub async fn activate(
         );
         return Err(DeskError::refused("not_verified", message));
     }
+    if let Some(region) = product.lacks_region(account.verified_region.as_deref()) {
+        let message = format!(
+            "{} can be activated by accounts verified for {region} only; run \
+             `quittance account verify {account_id} --region {region}`",
+            product.id
+        );
+        return Err(DeskError::refused("not_verified", message));
+    }
     accounts::activate(&mut tx, account_id, &product.id, now).await?;
     tx.commit().await?;
     Ok(account)

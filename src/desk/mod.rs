@@ -9,6 +9,7 @@ pub mod coupons;
 pub mod exceptions;
 pub mod invoices;
 pub mod orders;
+pub mod quotas;
 pub mod refunds;
 pub mod renewals;
 pub mod story;

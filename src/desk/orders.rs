@@ -168,6 +168,7 @@ fn customer(account: &AccountRow) -> Customer {
         currency: account.currency.as_str().into(),
         status: account.status,
         verified: account.verified_at.is_some(),
+        verified_region: account.verified_region.clone(),
         funds: account.funds,
         orders: account.orders,
         plans: account.plans,
@@ -207,6 +208,7 @@ fn item<'a>(
         size: package.size,
         validity: package.validity,
         gift: package.gift,
+        countries: package.countries.clone(),
         price,
         quantity: wanted.quantity,
     })

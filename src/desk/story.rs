@@ -82,7 +82,7 @@ pub async fn tell(
     let places = receipts.iter().map(|receipt| receipt.place).collect();
     let exceptions = exceptions::of_receipts(tx, places).await?;
     let returns = returns::of_message(tx, account_id, key).await?;
-    let (state, reason) = state(&stored, &settled);
+    let (state, reason) = state(&stored, &settled, &paid);
     let product = config.catalog.get(&stored.message.product);
     let on_receipt = product.filter(|product| product.charge_on == ChargeOn::Receipt);
     let final_after = on_receipt.filter(|_| !matches!(state, Some("rejected" | "inbound" | "free")));
@@ -129,7 +129,11 @@ async fn papers(
 }
 
 /// The state that scripts read and the reason for it.
-fn state(stored: &StoredMessage, settled: &SettledParts) -> (Option<&'static str>, Option<String>) {
+fn state(
+    stored: &StoredMessage,
+    settled: &SettledParts,
+    paid: &[PaidPart],
+) -> (Option<&'static str>, Option<String>) {
     let message = &stored.message;
     let left_out = &settled.not_charged;
     match (message.disposition.as_deref(), &stored.suspense, message.charged_by) {
@@ -138,6 +142,9 @@ fn state(stored: &StoredMessage, settled: &SettledParts) -> (Option<&'static str
         (_, Some(reason), _) => (Some("suspense"), Some(reason.clone())),
         _ if left_out.contains(&0) || left_out.len() as i64 == message.units => {
             (Some("free"), Some("failed".into()))
+        }
+        (_, None, Some(_)) if !paid.is_empty() && paid.iter().all(|part| part.free) => {
+            (Some("free"), Some("free_allowance".into()))
         }
         (_, None, Some(_)) => (Some("charged"), None),
         (_, None, None) => (None, None),
@@ -270,7 +277,7 @@ impl Story {
             units: back.units,
             from_plan: match back.from {
                 Payer::Plan(plan_no) => name(&plan_no),
-                Payer::Payg => None,
+                Payer::Payg | Payer::Free => None,
             },
             to_plan: match back.to {
                 To::Plan(plan_no) => name(&plan_no),

@@ -51,6 +51,7 @@ async fn read(
 pub fn explained(counts: &Counts) -> Vec<String> {
     let mut sum = format!("{} submitted = {} billed", counts.submitted, counts.billed);
     let others = [
+        (counts.allowance, "free"),
         (counts.given_back(), "given back or not charged"),
         (counts.suspense, "in suspense"),
         (counts.uncharged, "not charged yet"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::allowance::FreeUse;
 use super::money::{Micros, MoneyFault};
 use super::plan::Plan;
 
@@ -165,6 +166,8 @@ pub struct Account {
     /// Pay-as-you-go units of the month: where the next unit stands in the price tiers (D3).
     pub tiers: BTreeMap<TierKey, i64>,
     pub accruals: BTreeMap<AccrualKey, Accrual>,
+    /// Free units had, by product (R30).
+    pub free: BTreeMap<Arc<str>, FreeUse>,
 }
 
 #[cfg(test)]

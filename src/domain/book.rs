@@ -223,6 +223,7 @@ mod tests {
             currency: "USD".into(),
             validity: Validity::Days(180),
             gift: Gift::default(),
+            countries: crate::domain::countries::Countries::All,
             prices,
             from: Timestamp(10),
             until: Some(Timestamp(20)),

@@ -1,5 +1,5 @@
-//! Charging: usage in order, to plans first, then pay-as-you-go by price tiers
-//! (R27-R29, R53, R76, R120, R135, R136, D1, D3, D8, D22, D23, D40, D53, D67, D68).
+//! Charging: usage in order, free units first, then plans, then pay-as-you-go by price tiers
+//! (R27-R30, R53, R76, R120, R135, R136, D1, D3, D8, D22, D23, D40, D53, D67, D68).
 //!
 //! One account's messages go in, sorted by 5-minute window and inside a window by arrival. Out
 //! come charges (who paid for which units of a window and at what price), one ledger entry a
@@ -10,11 +10,18 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::account::{Account, Kind, Status, TierKey};
+use super::allowance::Allowance;
 use super::ledger::{Cause, Entry, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::{Month, Timestamp, WINDOW, Zone, window_start};
 use super::price::{Buyer, PriceBook, Rate};
 use super::product::Product;
+
+mod span;
+mod unrated;
+
+pub use span::Span;
+pub use unrated::Unrated;
 
 /// What messages of one price have in common. Usage names its class by index.
 #[derive(Clone, Debug)]
@@ -45,59 +52,6 @@ pub struct Place {
     pub line: i64,
 }
 
-/// Why a message waits in suspense instead of being charged (D42), in order of precedence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unrated {
-    UnknownAccount,
-    AccountParked,
-    UnknownProduct,
-    ContentTooLong,
-    NotActivated,
-    PromotionalByIndividual,
-    NoPrice,
-}
-
-impl Unrated {
-    const ALL: [Unrated; 7] = [
-        Unrated::UnknownAccount,
-        Unrated::AccountParked,
-        Unrated::UnknownProduct,
-        Unrated::ContentTooLong,
-        Unrated::NotActivated,
-        Unrated::PromotionalByIndividual,
-        Unrated::NoPrice,
-    ];
-
-    pub fn parse(word: &str) -> Option<Unrated> {
-        Unrated::ALL.into_iter().find(|reason| reason.as_str() == word)
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Unrated::UnknownAccount => "unknown_account",
-            Unrated::AccountParked => "account_parked",
-            Unrated::UnknownProduct => "unknown_product",
-            Unrated::ContentTooLong => "content_too_long",
-            Unrated::NotActivated => "not_activated",
-            Unrated::PromotionalByIndividual => "promotional_by_individual",
-            Unrated::NoPrice => "no_price",
-        }
-    }
-
-    /// What an operator does about it.
-    pub fn remedy(self) -> &'static str {
-        match self {
-            Unrated::UnknownAccount => "add the account: quittance account add ID --name N",
-            Unrated::AccountParked => "see the run's error; the next run tries again",
-            Unrated::UnknownProduct => "put the product back into products.toml",
-            Unrated::ContentTooLong => "over 500 characters: ask the gateway why it was accepted",
-            Unrated::NotActivated => "activate the product: quittance account activate ID PRODUCT",
-            Unrated::PromotionalByIndividual => "individuals may not send promotional messages (R70)",
-            Unrated::NoPrice => "add a price to prices.toml for this currency and country or template type",
-        }
-    }
-}
-
 /// Who pays for units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payer {
@@ -105,6 +59,27 @@ pub enum Payer {
     Plan(i64),
     /// The customer's balance.
     Payg,
+    /// Nobody: the product's free units (R30).
+    Free,
+}
+
+impl Payer {
+    /// The number that charges are kept under: the plan's, 0 for pay-as-you-go, -1 for nobody.
+    pub fn number(self) -> i64 {
+        match self {
+            Payer::Plan(plan_no) => plan_no,
+            Payer::Payg => 0,
+            Payer::Free => -1,
+        }
+    }
+
+    pub fn of_number(number: i64) -> Payer {
+        match number {
+            0 => Payer::Payg,
+            -1 => Payer::Free,
+            plan_no => Payer::Plan(plan_no),
+        }
+    }
 }
 
 /// Units of one class and window with one payer and price: a row of the charges.
@@ -119,37 +94,16 @@ pub struct Charge {
     pub messages: i64,
     pub payer: Payer,
     /// The pay-as-you-go price of a unit at that moment, for plans too: what a unit is worth when
-    /// it can't go back to a plan (D4). None where a plan paid and no price is known (D67).
+    /// it can't go back to a plan (D4). None where a plan paid and no price is known (D67), and of
+    /// free units.
     pub unit_price: Option<Micros>,
-    /// What pay-as-you-go charged; zero where a plan paid.
+    /// What pay-as-you-go charged; zero where a plan paid, or nobody.
     pub amount: Micros,
     /// What it is worth without VAT: the plan's value released, or the net part of `amount`.
     pub net: Micros,
     /// Which messages these units are of; None where the class has one charge in the window and run,
     /// so that they are of all its messages.
     pub span: Option<Span>,
-}
-
-/// The messages that a charge pays for, from the first to the last in order of arrival. Only these
-/// two may be paid in part by the charges beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub first: Place,
-    /// Units of the first message that this charge pays.
-    pub first_units: i64,
-    pub last: Place,
-    pub last_units: i64,
-}
-
-impl Span {
-    /// Takes in more units: of its last message, where two tiers have one price, or of a later one.
-    fn extend(&mut self, place: Place, units: i64) {
-        if self.first == place {
-            self.first_units += units;
-        }
-        self.last_units = if self.last == place { self.last_units + units } else { units };
-        self.last = place;
-    }
 }
 
 impl Charge {
@@ -230,7 +184,17 @@ struct Charger<'a> {
     positions: Vec<(TierKey, i64)>,
     open: Vec<OpenClass>,
     pieces: Vec<Piece>,
+    /// The day of the last message that asked for free units.
+    today: Today,
     charged: Charged,
+}
+
+/// A day of the billing zone, `from <= submit_time < until`.
+#[derive(Clone, Copy, Default)]
+struct Today {
+    day: i64,
+    from: Timestamp,
+    until: Timestamp,
 }
 
 /// The price list of a class, good for `from <= submit_time < until`.
@@ -252,10 +216,19 @@ struct OpenClass {
 
 /// A part of one message.
 struct Piece {
-    /// Index into the account's plans; None is pay-as-you-go.
-    plan: Option<usize>,
+    source: Source,
     units: i64,
     unit_price: Option<Micros>,
+}
+
+/// Where a part of a message finds its payer.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The free units of this day.
+    Free(i64),
+    /// Index into the account's plans.
+    Plan(usize),
+    Payg,
 }
 
 impl<'a> Charger<'a> {
@@ -269,6 +242,7 @@ impl<'a> Charger<'a> {
             positions: Vec::new(),
             open: Vec::new(),
             pieces: Vec::new(),
+            today: Today::default(),
             charged: Charged::default(),
         }
     }
@@ -299,9 +273,18 @@ impl<'a> Charger<'a> {
         let mut rest = message.units;
         self.pieces.clear();
         if self.plans_pay {
+            if let Some(allowance) = product.free {
+                let (units, day) = self.free_left(&product.id, allowance, message.submit_time);
+                let units = rest.min(units);
+                if units > 0 {
+                    self.pieces.push(Piece { source: Source::Free(day), units, unit_price: None });
+                    rest -= units;
+                }
+            }
             for (index, plan) in self.account.plans.iter().enumerate() {
-                let pays =
-                    plan.remaining > 0 && plan.covers(message.submit_time) && plan.product == product.id;
+                let pays = plan.remaining > 0
+                    && plan.covers(message.submit_time, &class.country)
+                    && plan.product == product.id;
                 let mut left = if pays { plan.remaining } else { 0 };
                 while rest > 0 && left > 0 {
                     let priced = price.rate.map(|rate| rate.next_unit(position));
@@ -312,7 +295,7 @@ impl<'a> Charger<'a> {
                         position = position.checked_add(units).ok_or(MoneyFault::Overflow)?;
                     }
                     let unit_price = priced.map(|(price, _)| price);
-                    self.pieces.push(Piece { plan: Some(index), units, unit_price });
+                    self.pieces.push(Piece { source: Source::Plan(index), units, unit_price });
                     rest -= units;
                     left -= units;
                 }
@@ -322,11 +305,24 @@ impl<'a> Charger<'a> {
             let Some(rate) = price.rate else { return Ok(Err(Unrated::NoPrice)) };
             let (unit_price, room) = rate.next_unit(position);
             let units = rest.min(room);
-            self.pieces.push(Piece { plan: None, units, unit_price: Some(unit_price) });
+            self.pieces.push(Piece { source: Source::Payg, units, unit_price: Some(unit_price) });
             rest -= units;
             position = position.checked_add(units).ok_or(MoneyFault::Overflow)?;
         }
         Ok(Ok((price.position, position)))
+    }
+
+    /// How many units are free on the day of a moment, and the day's number.
+    fn free_left(&mut self, product: &Arc<str>, allowance: Allowance, at: Timestamp) -> (i64, i64) {
+        if !(self.today.from <= at && at < self.today.until) {
+            let (zone, day) = (self.tariff.zone, self.tariff.zone.day_of(at));
+            let (from, until) = (zone.day_start(day), zone.day_start(day.next()));
+            self.today = Today { day: day.number(), from, until };
+        }
+        let used = self.account.free.get(product);
+        let left =
+            used.map_or(allowance.total.min(allowance.per_day), |used| used.left(allowance, self.today.day));
+        (left, self.today.day)
     }
 
     fn rateable(&self, class: &Class<'a>, message: &Usage) -> Result<&'a Product, Unrated> {
@@ -393,9 +389,17 @@ impl<'a> Charger<'a> {
         let mut messages = 1;
         for piece in self.pieces.drain(..) {
             // The net part of pay-as-you-go is split off when the window is posted.
-            let (payer, net) = match piece.plan {
-                None => (Payer::Payg, Micros::ZERO),
-                Some(index) => {
+            let (payer, net) = match piece.source {
+                Source::Payg => (Payer::Payg, Micros::ZERO),
+                Source::Free(day) => {
+                    let product = self.tariff.classes[message.class as usize].product;
+                    if let Some((product, allowance)) = product.and_then(|p| Some((p, p.free?))) {
+                        let used = self.account.free.entry(product.id.clone()).or_default();
+                        used.take(allowance, day, piece.units);
+                    }
+                    (Payer::Free, Micros::ZERO)
+                }
+                Source::Plan(index) => {
                     let plan = &mut self.account.plans[index];
                     plan.last_draw = Some(self.tariff.run_no);
                     (Payer::Plan(plan.plan_no), plan.draw(piece.units))
@@ -454,6 +458,7 @@ impl<'a> Charger<'a> {
                     Payer::Plan(plan_no) => {
                         entry.post_plan_use(product, &currency, plan_no, charge.units, charge.net)?;
                     }
+                    Payer::Free => entry.post_free_use(product, charge.units)?,
                     Payer::Payg => {
                         let vat = product.vat_at(window);
                         let key = (month, product.id.clone(), vat);

@@ -48,6 +48,7 @@ mod tests {
             product: "sms".into(),
             size,
             remaining: size,
+            countries: Default::default(),
             forfeited: 0,
             net: Micros(net),
             released: Micros::ZERO,

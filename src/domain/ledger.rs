@@ -303,6 +303,12 @@ impl Entry {
         self.credit(Ledger::QuotaPlan(plan_no), &product.commodity, units)
     }
 
+    /// Free units: given and used at once, worth no money (R30).
+    pub fn post_free_use(&mut self, product: &Product, units: i64) -> Result<(), LedgerFault> {
+        self.debit(Ledger::QuotaConsumed, &product.commodity, units)?;
+        self.credit(Ledger::QuotaIssued, &product.commodity, units)
+    }
+
     /// What was charged on receipt and did not fail: revenue, and units used up (R100).
     pub fn post_final(
         &mut self,

@@ -80,13 +80,16 @@ pub fn measure(rule: LengthRule, astral: Astral, signature: Option<&str>, text: 
     };
     let all_in_gsm = || parts.iter().try_fold(0, |units, part| Some(units + gsm_units(part)?));
     let (encoding, units) = match rule {
-        LengthRule::Domestic | LengthRule::One => (Encoding::Domestic, characters + utf16_extra),
+        LengthRule::Domestic | LengthRule::One | LengthRule::Given => {
+            (Encoding::Domestic, characters + utf16_extra)
+        }
         LengthRule::International => match all_in_gsm() {
             Some(units) => (Encoding::Gsm7, units),
             None => (Encoding::Ucs2, characters + utf16_extra),
         },
     };
-    let segments = if rule == LengthRule::One { 1 } else { segments(encoding, units) };
+    let whole = matches!(rule, LengthRule::One | LengthRule::Given);
+    let segments = if whole { 1 } else { segments(encoding, units) };
     Length { encoding, units, characters, segments }
 }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::account::{Funds, Status};
+use super::countries::Countries;
 use super::coupon::{Coupon, CouponRefusal, shares};
 use super::ledger::{Cause, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
@@ -22,6 +23,8 @@ pub struct Customer {
     pub currency: Arc<str>,
     pub status: Status,
     pub verified: bool,
+    /// For which region, where it is told (R3).
+    pub verified_region: Option<String>,
     pub funds: Funds,
     /// Numbers of the last order and the last plan.
     pub orders: i64,
@@ -37,6 +40,7 @@ pub struct Item<'a> {
     pub size: i64,
     pub validity: Validity,
     pub gift: Gift,
+    pub countries: Countries,
     pub price: Micros,
     pub quantity: i64,
 }
@@ -52,6 +56,7 @@ pub struct NewPlan {
     pub size: i64,
     /// Gift units.
     pub bonus: i64,
+    pub countries: Countries,
     pub price: Micros,
     /// What the coupon paid of the price.
     pub coupon: Micros,
@@ -89,6 +94,11 @@ pub enum OrderRefusal {
     QuantityOutOfRange,
     #[error("{product} can be bought by verified accounts only; run `quittance account verify {account_id}`")]
     NotVerified { account_id: Arc<str>, product: Arc<str> },
+    #[error(
+        "{product} can be bought by accounts verified for {region} only; run \
+         `quittance account verify {account_id} --region {region}`"
+    )]
+    NotVerifiedFor { account_id: Arc<str>, product: Arc<str>, region: String },
     #[error("account {0} is suspended for a violation of the terms; see `quittance account show {0}`")]
     AccountHeld(Arc<str>),
     #[error("purchase not allowed: {available} {currency} are available; top up until it is more than 0")]
@@ -112,7 +122,7 @@ impl OrderRefusal {
         match self {
             OrderRefusal::AccountClosed(_) => "account_closed",
             OrderRefusal::QuantityOutOfRange => "quantity_out_of_range",
-            OrderRefusal::NotVerified { .. } => "not_verified",
+            OrderRefusal::NotVerified { .. } | OrderRefusal::NotVerifiedFor { .. } => "not_verified",
             OrderRefusal::AccountHeld(_) => "account_held",
             OrderRefusal::PurchaseNotAllowed { .. } => "purchase_not_allowed",
             OrderRefusal::Coupon(refusal) => refusal.code(),
@@ -158,6 +168,7 @@ pub fn place_order(
             package_id: item.package_id.clone(),
             size,
             bonus: item.gift.units,
+            countries: item.countries.clone(),
             price: item.price,
             coupon: share,
             net,
@@ -217,6 +228,12 @@ fn judge(
     }
     if let Some(item) = items.iter().find(|item| item.product.needs_verification && !customer.verified) {
         return Err(OrderRefusal::NotVerified { account_id: account_id(), product: item.product.id.clone() });
+    }
+    for product in items.iter().map(|item| item.product) {
+        if let Some(region) = product.lacks_region(customer.verified_region.as_deref()) {
+            let (product, region) = (product.id.clone(), region.to_owned());
+            return Err(OrderRefusal::NotVerifiedFor { account_id: account_id(), product, region });
+        }
     }
     if customer.status == Status::Held {
         return Err(OrderRefusal::AccountHeld(account_id()));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::countries::Countries;
 use super::money::Micros;
 use super::period::{Timestamp, Validity};
 use super::price::{Buyer, Problem, Scope};
@@ -27,6 +28,8 @@ pub struct Package {
     pub currency: Arc<str>,
     pub validity: Validity,
     pub gift: Gift,
+    /// The countries that its plans pay for.
+    pub countries: Countries,
     /// Most specific scope first.
     pub prices: Vec<(Scope, Micros)>,
     /// On sale `from <= purchase < until`.
@@ -53,9 +56,9 @@ impl Package {
     ///
     /// # Example: an account's own price comes first
     /// ```
-    /// use quittance::domain::{money::Micros, period::{Timestamp, Validity}, price::*};
+    /// use quittance::domain::{countries::Countries, money::Micros, period::{Timestamp, Validity}, price::*};
     /// let package = Package { id: "sms-domestic-1500".into(), product: "sms-domestic".into(), size: 1500,
-    ///     currency: "CNY".into(), validity: Validity::Months(24), gift: Default::default(),
+    ///     currency: "CNY".into(), validity: Validity::Months(24), gift: Default::default(), countries: Countries::All,
     ///     prices: vec![(Scope::Account("A1".into()), Micros(70_000_000)), (Scope::Everyone, Micros(75_000_000))],
     ///     from: Timestamp(0), until: None, renewal_discount_ppm: None, renewal_validity: None };
     /// let buyer = |account_id| Buyer { account_id, kind: "enterprise", currency: "CNY" };

@@ -206,6 +206,17 @@ impl Day {
         NaiveDate::from_ymd_opt(year, month, day).map(Day)
     }
 
+    /// The Monday of its week.
+    pub fn monday(self) -> Day {
+        let back = Days::new(self.0.weekday().num_days_from_monday().into());
+        self.0.checked_sub_days(back).map_or(self, Day)
+    }
+
+    /// The same weekday of the week before.
+    pub fn week_before(self) -> Day {
+        self.0.checked_sub_days(Days::new(7)).map_or(self, Day)
+    }
+
     pub fn next(self) -> Day {
         Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
     }

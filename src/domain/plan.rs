@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::countries::Countries;
 use super::money::Micros;
 use super::period::Timestamp;
 
@@ -11,6 +12,8 @@ pub struct Plan {
     /// Its number among the account's plans, from 1.
     pub plan_no: i64,
     pub product: Arc<str>,
+    /// The countries of the messages that it pays for.
+    pub countries: Countries,
     /// Units bought.
     pub size: i64,
     /// Units that can still pay.
@@ -62,10 +65,15 @@ impl PlanState {
 }
 
 impl Plan {
-    /// Whether the plan covers a message of its product sent at this moment:
-    /// `effective_at <= submit_time < expires_at`, to the microsecond (D40).
-    pub fn covers(&self, submit_time: Timestamp) -> bool {
-        self.effective_at <= submit_time && submit_time < self.expires_at
+    /// Whether the plan is valid at this moment: `effective_at <= at < expires_at`, to the microsecond
+    /// (D40).
+    pub fn is_valid(&self, at: Timestamp) -> bool {
+        self.effective_at <= at && at < self.expires_at
+    }
+
+    /// Whether the plan covers a message of its product sent to a country at this moment.
+    pub fn covers(&self, submit_time: Timestamp, country: &str) -> bool {
+        self.is_valid(submit_time) && self.countries.include(country)
     }
 
     /// The order in which plans pay: earliest end, then earliest start, then the older (D8).
@@ -134,6 +142,7 @@ mod tests {
         Plan {
             plan_no: 1,
             product: "sms-domestic".into(),
+            countries: Countries::All,
             size,
             remaining: size,
             forfeited: 0,
@@ -157,8 +166,8 @@ mod tests {
     #[test]
     fn a_plan_ends_before_its_last_moment() {
         let plan = plan(7, 100);
-        assert!(plan.covers(Timestamp(0)) && plan.covers(Timestamp(99)));
-        assert!(!plan.covers(Timestamp(100)) && !plan.covers(Timestamp(-1)));
+        let covers = |at| plan.covers(Timestamp(at), "CN");
+        assert!(covers(0) && covers(99) && !covers(100) && !covers(-1));
         let state = |now, remaining| PlanState::at(Timestamp(now), plan.expires_at, remaining);
         assert_eq!((state(99, 0), state(100, 5)), (PlanState::Exhausted, PlanState::Expired));
     }

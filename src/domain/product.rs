@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::allowance::Allowance;
 use super::period::{Timestamp, Validity};
+use super::quota::QuotaRules;
 
 /// How message text becomes billable units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum LengthRule {
     International,
     /// One unit a message whatever its text, as e-mail.
     One,
+    /// As many as the source counts, as minutes of a call.
+    Given,
 }
 
 /// How a character outside the Basic Multilingual Plane counts.
@@ -94,6 +98,13 @@ pub struct Product {
     pub needs_activation: bool,
     /// Whether its plans may be renewed automatically (R35, R40, R142).
     pub renewal: bool,
+    /// The region for which a verified account must be verified to buy and activate it; None: any (R3).
+    pub verified_region: Option<String>,
+    /// Units that cost nothing (R30). Of products that are charged on submission only: a free unit
+    /// that failed would have to go back to its day.
+    pub free: Option<Allowance>,
+    /// How many messages an account may send a day (R16-R21); None: as many as it likes.
+    pub quota: Option<QuotaRules>,
 }
 
 impl Product {
@@ -103,6 +114,11 @@ impl Product {
             ChargeOn::Submission => true,
             ChargeOn::Receipt => now > submit_time.plus_micros(REFUND_WINDOW + RECEIPT_GRACE),
         }
+    }
+
+    /// The region for which an account must be verified first, where it is not (R3).
+    pub fn lacks_region(&self, verified: Option<&str>) -> Option<&str> {
+        self.verified_region.as_deref().filter(|region| verified != Some(*region))
     }
 
     /// What the price of a message is looked up by, of its template type and its country.

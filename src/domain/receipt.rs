@@ -25,6 +25,8 @@ pub struct ReceiptRow {
     /// The source's word for the status, where it is another than ours.
     pub raw_status: Option<String>,
     pub err_code: Option<String>,
+    /// It failed because there is no such address.
+    pub invalid_address: bool,
     /// When the carrier reported; None where the source does not say, and then the time of the
     /// receipt's arrival counts (D47).
     pub report_time: Option<Timestamp>,
@@ -171,6 +173,7 @@ mod tests {
             status: ReceiptStatus::Failed,
             raw_status: Some("UNDELIV".to_owned()),
             err_code: Some("001".to_owned()),
+            invalid_address: false,
             report_time: Some(Timestamp(0)),
             source_units: Some(1),
             receipt_id: None,

@@ -171,7 +171,7 @@ pub fn decide<'a>(
 
 /// Whether a renewal is due, and by what (D62).
 pub fn due(plans: &[Plan], setting: &Setting, before: &Before, now: Timestamp) -> Option<Due> {
-    let paying = || plans.iter().filter(|plan| plan.covers(now) && plan.remaining > 0);
+    let paying = || plans.iter().filter(|plan| plan.is_valid(now) && plan.remaining > 0);
     let remaining = paying().map(|plan| plan.remaining).sum();
     let drawn = plans.iter().filter(|plan| plan.last_draw.is_some());
     let in_use = paying()
@@ -208,6 +208,7 @@ fn buy<'a>(
         size: offer.package.size,
         validity: offer.validity,
         gift: offer.package.gift,
+        countries: offer.package.countries.clone(),
         price: offer.price,
         quantity: 1,
     };

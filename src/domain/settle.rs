@@ -19,6 +19,7 @@ use super::product::Product;
 #[derive(Clone, Debug)]
 pub struct Failure<'a> {
     pub product: &'a Product,
+    pub country: &'a str,
     /// When its receipt came: the plans of that moment take units back (D48).
     pub received_at: Timestamp,
     /// The start of the window in which it was charged.
@@ -200,9 +201,12 @@ struct Settler<'a> {
 
 impl Settler<'_> {
     fn give_back(&mut self, failure: &Failure<'_>) -> Result<Result<Vec<GivenBack>, Kept>, SettleFault> {
+        // Free units are nobody's loss.
+        let paid = failure.paid.iter().filter(|paid| paid.payer != Payer::Free).copied();
+        let paid: Vec<Paid> = paid.collect();
         let mut takers = self.takers(failure);
         let room: i64 = takers.iter().map(|(_, room)| *room).sum();
-        if money_without_price(&failure.paid, room) {
+        if money_without_price(&paid, room) {
             return Ok(Err(Kept::NoPrice));
         }
         let SettledBy { run_no, portion } = self.by;
@@ -212,8 +216,7 @@ impl Settler<'_> {
             .remove(&failure.received_at)
             .unwrap_or_else(|| Entry::new(cause, failure.received_at));
         let mut given = Vec::new();
-        for paid in &failure.paid {
-            let mut rest = *paid;
+        for mut rest in paid {
             while rest.units > 0 {
                 // What was charged first goes to the plans, what was charged last becomes money (D50).
                 let back = match takers.first_mut() {
@@ -239,13 +242,14 @@ impl Settler<'_> {
     }
 
     /// The plans that take units back, in their order, with how many each can take: those that paid
-    /// before, of the same product, not expired when the receipt came.
+    /// before, of the same product and for its country, not expired when the receipt came.
     fn takers(&self, failure: &Failure<'_>) -> Vec<(usize, i64)> {
         let plans = self.account.plans.iter().enumerate();
         let takes = plans.filter(|(_, plan)| {
             plan.last_draw.is_some()
                 && plan.product == failure.product.id
                 && failure.received_at < plan.expires_at
+                && plan.countries.include(failure.country)
                 && plan.room() > 0
         });
         takes.map(|(index, plan)| (index, plan.room())).collect()
@@ -305,7 +309,8 @@ impl Settler<'_> {
         entry.debit(failure.held_in(piece.payer), &currency, net.0)?;
         let net_of_gross = match piece.payer {
             Payer::Payg if billed_price.is_none() => net,
-            _ => gross.net_of_vat(vat_ppm),
+            Payer::Free => net,
+            Payer::Payg | Payer::Plan(_) => gross.net_of_vat(vat_ppm),
         };
         entry.debit(Ledger::VatPending, &currency, gross.minus(net_of_gross)?.0)?;
         entry.debit(Ledger::RefundDifference, &currency, net_of_gross.minus(net)?.0)?;
@@ -332,7 +337,7 @@ impl Failure<'_> {
     fn held_in(&self, payer: Payer) -> Ledger {
         let earned = match payer {
             Payer::Plan(_) => Earned::Plan,
-            Payer::Payg => Earned::Payg,
+            Payer::Payg | Payer::Free => Earned::Payg,
         };
         if self.was_final {
             Ledger::Income(self.product.income.clone(), earned)
@@ -343,7 +348,7 @@ impl Failure<'_> {
 
     fn units_held_in(&self, payer: Payer) -> Ledger {
         match payer {
-            Payer::Payg => Ledger::QuotaIssued,
+            Payer::Payg | Payer::Free => Ledger::QuotaIssued,
             Payer::Plan(_) if self.was_final => Ledger::QuotaConsumed,
             Payer::Plan(_) => Ledger::QuotaPending,
         }

@@ -45,10 +45,12 @@ pub enum Field {
     Event,
     /// Whether a status is a message's last.
     IsFinal,
+    /// In which way an e-mail failed.
+    FailedType,
 }
 
 impl Field {
-    const COUNT: usize = Field::IsFinal as usize + 1;
+    const COUNT: usize = Field::FailedType as usize + 1;
 
     /// The canonical column name and JSON key.
     pub fn name(self) -> &'static str {
@@ -84,6 +86,7 @@ impl Field {
             Field::ReceiptText => "receipt_text",
             Field::Event => "event",
             Field::IsFinal => "is_final",
+            Field::FailedType => "failed_type",
         }
     }
 

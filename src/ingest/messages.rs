@@ -203,7 +203,9 @@ impl<'a> MessageJudge<'a> {
     /// The billable size: ours where we can measure, else the source's (D25, D69).
     fn size(&self, fields: &Fields<'_>, product: &Product) -> Result<Size, LineFault> {
         let theirs = self.basis.source_units(fields)?;
-        let ours = if let Some(content) = fields.get(Field::Content) {
+        let ours = if product.length == LengthRule::Given {
+            None
+        } else if let Some(content) = fields.get(Field::Content) {
             let length = measure(product.length, product.astral, fields.get(Field::SignName), content);
             Some((length.segments, length.characters > MAX_CHARACTERS))
         } else if let Some(units) = fields.get(Field::ContentUnits) {
@@ -217,6 +219,10 @@ impl<'a> MessageJudge<'a> {
                 Ok(Size { units, too_long, differs: theirs.filter(|&theirs| theirs != units) })
             }
             (None, Some(units)) => Ok(Size { units, too_long: false, differs: None }),
+            (None, None) if product.length == LengthRule::Given => {
+                let detail = format!("the source counts {}: give `sms_size`", product.id);
+                Err(LineFault::new("no_size", detail))
+            }
             (None, None) => Err(LineFault::new(
                 "no_size",
                 "give `content`, or `content_units` and `encoding`, or `sms_size`",
@@ -235,7 +241,7 @@ fn size_of_units(units: i64, encoding: Option<&str>, product: &Product) -> Resul
         None => None,
     };
     let encoding = match (product.length, encoding) {
-        (LengthRule::One, _) => return Ok((1, false)),
+        (LengthRule::One | LengthRule::Given, _) => return Ok((1, false)),
         (LengthRule::Domestic, None | Some(Encoding::Domestic | Encoding::Ucs2)) => Encoding::Domestic,
         (LengthRule::International, Some(encoding @ (Encoding::Gsm7 | Encoding::Ucs2))) => encoding,
         (LengthRule::International, None) => {

@@ -82,6 +82,7 @@ impl Judge for ReceiptJudge {
             needed(Field::AccountId, account_id.as_ref())?;
         }
         let (status, word) = source.receipt_status(said)?;
+        let invalid_address = source.is_invalid_address(status, said);
         let word = fields.get(Field::RawStatus).or((word != status.as_str()).then_some(word));
         let report_time = said(Field::ReportTime).map(|text| self.basis.time(Field::ReportTime, text));
         Ok(ReceiptRow {
@@ -93,6 +94,7 @@ impl Judge for ReceiptJudge {
             status,
             raw_status: stored(Field::RawStatus, word, LONGEST_CODE)?,
             err_code: stored(Field::ErrCode, said(Field::ErrCode), LONGEST_CODE)?,
+            invalid_address,
             report_time: report_time.transpose()?,
             source_units: self.basis.source_units(fields)?,
             receipt_id: stored(Field::ReceiptId, fields.get(Field::ReceiptId), LONGEST_RECEIPT_ID)?,

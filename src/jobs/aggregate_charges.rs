@@ -22,7 +22,7 @@ use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::store::charging::{self, Effects, Plans, Streamed};
 use crate::store::failures::Answers;
-use crate::store::runs;
+use crate::store::{free, quotas, runs};
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 1_000;
@@ -30,6 +30,8 @@ const TOGETHER: usize = 1_000;
 const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    let config = run.config;
+    quotas::mark_today(run.tx, &config.catalog, config.zone, run.as_of).await?;
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
     let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
     let expected = charging::expected_messages(run.tx, run.run_no).await?;
@@ -144,6 +146,7 @@ struct Totals {
     messages: i64,
     plan_units: i64,
     payg_units: i64,
+    free_units: i64,
     charges: i64,
     suspended: i64,
     released: i64,
@@ -190,6 +193,9 @@ impl Charging<'_> {
         let earliest = together.iter().filter_map(|messages| messages.first()).map(|m| m.submit_time).min();
         let from_month = self.run.config.zone.month_of(earliest.unwrap_or_default()).number();
         let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month, Plans::WithUnits).await?;
+        if self.classes.iter().any(|class| class.product.is_some_and(|product| product.free.is_some())) {
+            free::load(self.run.tx, &mut loaded).await?;
+        }
         for messages in together {
             let Some(first) = messages.first() else { continue };
             let id = names.accounts[first.account as usize].clone();
@@ -239,18 +245,15 @@ impl Charging<'_> {
         self.totals.messages += (messages.len() - charged.unrated.len()) as i64;
         self.totals.charges += charged.charges.len() as i64;
         for charge in &charged.charges {
-            let payer = match charge.payer {
-                Payer::Plan(plan_no) => {
-                    self.totals.plan_units += charge.units;
-                    plan_no
-                }
-                Payer::Payg => {
-                    self.totals.payg_units += charge.units;
-                    0
-                }
+            let units = match charge.payer {
+                Payer::Plan(_) => &mut self.totals.plan_units,
+                Payer::Payg => &mut self.totals.payg_units,
+                Payer::Free => &mut self.totals.free_units,
             };
+            *units += charge.units;
             if self.run.dry_run {
-                let price = charge.unit_price.filter(|_| payer == 0).map(|price| price.0);
+                let payer = charge.payer.number();
+                let price = charge.unit_price.filter(|_| charge.payer == Payer::Payg).map(|price| price.0);
                 let line = self.effect_lines.entry((id.clone(), charge.class, payer, price)).or_default();
                 line.0 += charge.units;
                 line.1 = Micros(line.1.0.saturating_add(charge.amount.0));
@@ -311,6 +314,7 @@ impl Charging<'_> {
                 ("messages", totals.messages),
                 ("plan_units", totals.plan_units),
                 ("payg_units", totals.payg_units),
+                ("free_units", totals.free_units),
                 ("charges", totals.charges),
                 ("late", totals.late),
                 ("suspended", totals.suspended),
@@ -333,6 +337,7 @@ impl Charging<'_> {
         let class = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         match price {
             Some(price) => format!("{id}  {class}  {units} units at {} = {amount}", Micros(*price)),
+            None if Payer::of_number(*plan_no) == Payer::Free => format!("{id}  {class}  {units} units free"),
             None => format!("{id}  {class}  {units} units from plan {id}-p{plan_no}"),
         }
     }

@@ -9,6 +9,7 @@ pub mod settle_receipts;
 pub mod auto_renew;
 pub mod expire_plans;
 pub mod monthly_bills;
+pub mod review_mail_quotas;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -158,6 +159,15 @@ pub const ALL: &[Job] = &[
         schedule: "30 * * * *",
         irreversible: true,
         work: Work::Books(|run| Box::pin(monthly_bills::run(run))),
+    },
+    Job {
+        name: "review-mail-quotas",
+        about: "raises, keeps or lowers what accounts may send a day, by the week before",
+        verb: "review",
+        schedule: "0 0 * * 1",
+        // A week is reviewed once.
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(review_mail_quotas::run(run))),
     },
 ];
 

@@ -197,6 +197,8 @@ impl Settling<'_> {
     fn take(&mut self, candidate: &Candidate<'_>, answered: &Answered) {
         let failure = candidate.failure;
         match answered {
+            // All of it was free.
+            Answered::GivenBack(given) if given.is_empty() => self.no_money(failure),
             Answered::GivenBack(given) => {
                 self.answers.push(&failure.id, Answer::Returned);
                 self.totals.returned += 1;

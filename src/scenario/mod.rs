@@ -7,6 +7,7 @@ mod bills;
 mod cash;
 mod orders;
 mod plans;
+mod products;
 mod show;
 mod stage;
 mod usage;

@@ -16,8 +16,10 @@ use crate::store::returns::{self, ReturnRow};
 
 impl Stage {
     pub(super) fn show(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let what =
-            need(given, "account, plans, charges, returns, ledger, events, coupons, order or waiting")?;
+        let what = need(
+            given,
+            "account, plans, charges, returns, ledger, events, coupons, order, quota or waiting",
+        )?;
         if what == "waiting" {
             let waiting = self.runtime.block_on(async {
                 let mut tx = self.db.read().await?;
@@ -36,6 +38,7 @@ impl Stage {
             "events" => self.event_lines(id),
             "coupons" => self.coupon_lines(id),
             "order" => self.order_lines(id),
+            "quota" => self.quota_lines(id),
             other => Err(format!("nothing called {other} can be shown")),
         }
     }
@@ -167,6 +170,7 @@ fn short(story: &Story) -> String {
         let price = part.unit_price.unwrap_or_default();
         let _ = match &part.plan_id {
             Some(plan) => write!(said, "  {} from {plan}", part.units),
+            None if part.free => write!(said, "  {} free", part.units),
             None => write!(said, "  {} @ {price}", part.units),
         };
     }
@@ -191,6 +195,7 @@ pub(super) fn charge_words(charge: &ChargeRow, zone: Zone) -> String {
     }
     let payer = match (&charge.plan_id, charge.unit_price) {
         (Some(plan), _) => format!("from {plan}"),
+        _ if charge.free => "free".into(),
         (None, price) => format!("@ {} = {}", price.unwrap_or_default(), charge.amount),
     };
     let window = zone.format_short(charge.window);

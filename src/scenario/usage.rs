@@ -39,7 +39,7 @@ fn words(counts: &Counts) -> String {
         (counts.failed, "failed"),
         (counts.unknown, "unknown"),
         (counts.pending(), "pending"),
-        (counts.free, "free"),
+        (counts.free + counts.allowance, "free"),
         (counts.billed, "billed"),
     ];
     let some = all.into_iter().filter(|(count, _)| *count != 0);

@@ -11,6 +11,7 @@ use crate::desk::DeskError;
 use crate::desk::cash::TopUp;
 use crate::desk::{accounts, batches, exceptions};
 use crate::domain::account::Kind;
+use crate::domain::countries::Countries;
 use crate::domain::length::measure;
 use crate::domain::money::Micros;
 use crate::domain::package::Gift;
@@ -77,18 +78,6 @@ impl Stage {
         Ok(String::new())
     }
 
-    /// Switches what `config/products.toml` leaves to the operator.
-    fn product(&mut self, given: &mut Arguments<'_>) -> Said<String> {
-        let id = need(given, "a product")?.to_owned();
-        let counts = given.take_key("tier_counts_plan").ok_or("tier_counts_plan= is missing")?;
-        let counts = counts.parse().map_err(|_| format!("{counts} is neither true nor false"))?;
-        self.configure(|config| {
-            let product = config.catalog.products.iter_mut().find(|product| *product.id == *id);
-            product.ok_or_else(|| format!("there is no product {id}"))?.tier_counts_plan = counts;
-            Ok(())
-        })
-    }
-
     /// `package ID size= price=` puts a package on sale; without `size=` it adds the price of one
     /// kind or account to a package that is on sale already.
     fn package(&mut self, given: &mut Arguments<'_>) -> Said<String> {
@@ -103,6 +92,7 @@ impl Stage {
         let renewal_discount_ppm =
             given.take_key("renewal-discount").map(money).transpose()?.map(|off| off.0);
         let renewal_validity = given.take_key("renewal-validity").map(str::parse).transpose()?;
+        let countries: Countries = given.take_key("countries").unwrap_or_default().parse()?;
         let (from, until) = span(given, self.zone())?;
         let gift = gift(given)?;
         self.configure(|config| {
@@ -115,6 +105,7 @@ impl Stage {
                 currency: currency.into(),
                 validity,
                 gift,
+                countries: countries.clone(),
                 prices: vec![price],
                 from,
                 until,
@@ -204,7 +195,10 @@ impl Stage {
         let id = need(given, "an account")?;
         let (db, now) = (&self.db, self.now);
         let done = match verb {
-            "verify" => self.runtime.block_on(accounts::verify(db, id, None, now)),
+            "verify" => {
+                let region = given.take_key("region");
+                self.runtime.block_on(accounts::verify(db, id, region, now))
+            }
             _ => {
                 let product = need(given, "a product")?;
                 self.runtime.block_on(accounts::activate(db, &self.config, id, product, now))
@@ -342,6 +336,7 @@ impl Stage {
                 let _ = writeln!(said, "{}", charge_words(charge, self.zone()));
             }
             said.push_str(&return_words(&returns));
+            said.push_str(&self.review_lines(finished.run_no)?);
             if job.name == "settle-receipts" {
                 for (name, count) in
                     finished.counts.iter().filter(|(name, count)| *count != 0 && TOLD.contains(name))

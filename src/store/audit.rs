@@ -63,8 +63,8 @@ pub struct Rows {
     pub standing: BTreeMap<String, Vec<(i64, bool)>>,
     /// by cause
     pub amounts: BTreeMap<String, BTreeMap<String, i64>>,
-    /// plan, order, size, start, end, refund (0: none); product
-    pub plans: BTreeMap<String, Vec<([i64; 6], String)>>,
+    /// plan, order, size, start, end, refund (0: none); product, countries
+    pub plans: BTreeMap<String, Vec<([i64; 6], String, String)>>,
     /// id, part
     pub left_out: BTreeMap<String, Vec<((i64, i64), i64)>>,
     /// run, time of arrival, id, part
@@ -98,7 +98,7 @@ const STORED: &[&str] = &[
     "select account_id, 'tier ' || cast(month as text) || ' ' || product || ' ' || class as name, units as amount from tier_counters",
     "select account_id, 'charge ' || cast(window_start as text) || ' run ' || cast(run_no as text) || ' ' || product \
        || ' ' || template_type || ' ' || country || case when plan_no > 0 then ' from plan ' \
-       || cast(plan_no as text) else ' at ' || cast(unit_price as text) end as name, units as amount from charges",
+       || cast(plan_no as text) when plan_no < 0 then ' free' else ' at ' || cast(unit_price as text) end as name, units as amount from charges",
     "select account_id, 'return ' || cast(id_hi as text) || ' ' || cast(id_lo as text) || ' part ' \
        || cast(part as text) || ' from ' || cast(from_plan as text) || ' to ' \
        || case when to_plan > 0 then 'plan ' || cast(to_plan as text) \
@@ -145,10 +145,11 @@ impl Rows {
             }
         }
         let plans = of("select account_id, plan_no, order_no, size, effective_at, expires_at, \
-             coalesce(refund_no, 0) as refund_no, product from plans");
+             coalesce(refund_no, 0) as refund_no, product, countries from plans");
         for row in tx.rows(format!("{plans} order by account_id, plan_no"), bound()).await? {
             let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?];
-            rows.plans.entry(row.text(0)?).or_default().push((numbers, row.text(7)?));
+            let plan = (numbers, row.text(7)?, row.text(8)?);
+            rows.plans.entry(row.text(0)?).or_default().push(plan);
         }
         for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), bound()).await? {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);

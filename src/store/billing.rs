@@ -307,7 +307,8 @@ fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose) -> Vec<String> {
         )
     };
     let groups = format!("c.account_id, {by_plan}, c.product, c.template_type, c.country, {price}");
-    both("charges", "run_no", &charges, "", &groups);
+    // Free units are no part of a bill (R30).
+    both("charges", "run_no", &charges, " and c.plan_no >= 0", &groups);
     let class = "r.account_id, r.product, r.template_type, r.country";
     let returns = |sums: String| {
         format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
+use super::free::FreeUnits;
 use super::months::{self, Months};
 use super::orders::LedgerWriter;
 use super::standing::{Change, Standings};
@@ -136,8 +137,10 @@ pub struct ChargeRow {
     pub country: String,
     pub units: i64,
     pub messages: i64,
-    /// None: pay-as-you-go.
+    /// None: pay-as-you-go, or nobody.
     pub plan_id: Option<String>,
+    /// Nobody paid: the product's free units (R30).
+    pub free: bool,
     pub unit_price: Option<Micros>,
     pub amount: Micros,
 }
@@ -149,7 +152,7 @@ pub async fn charges(
     run_no: Option<i64>,
 ) -> Result<Vec<ChargeRow>, StoreError> {
     let sql = "select c.account_id, c.window_start, c.product, c.template_type, c.country, c.units, c.messages, \
-               p.plan_id, c.unit_price, c.amount from charges c \
+               p.plan_id, c.unit_price, c.amount, c.plan_no from charges c \
                left join plans p on p.account_id = c.account_id and p.plan_no = c.plan_no \
                where ($1 is null or c.account_id = $1) and ($2 is null or c.run_no = $2) \
                order by c.account_id, c.window_start, c.run_no, c.product, c.template_type, c.country, c.first_unit";
@@ -165,6 +168,7 @@ pub async fn charges(
             plan_id: row.opt_text(7)?,
             unit_price: row.opt_int(8)?.map(Micros),
             amount: Micros(row.int(9)?),
+            free: Payer::of_number(row.int(10)?) == Payer::Free,
         })
     };
     tx.rows(sql, values![account_id, run_no]).await?.iter().map(charge).collect()
@@ -236,7 +240,7 @@ pub async fn load_accounts(
     Ok(accounts)
 }
 
-fn placeholders(count: usize) -> String {
+pub(super) fn placeholders(count: usize) -> String {
     (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
 }
 
@@ -264,13 +268,14 @@ pub(super) fn account(row: &Row) -> Result<(Account, i64), StoreError> {
         activated: Vec::new(),
         tiers: BTreeMap::new(),
         accruals: BTreeMap::new(),
+        free: BTreeMap::new(),
     };
     Ok((account, row.int(8)?))
 }
 
 /// The columns of a plan, as [`plan`] reads them.
 pub(super) const PLAN: &str = "account_id, plan_no, product, size, remaining, net, released, carried, effective_at, \
-    expires_at, last_draw_run, forfeited";
+    expires_at, last_draw_run, forfeited, countries";
 
 pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
     Ok(Plan {
@@ -285,6 +290,7 @@ pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
         expires_at: Timestamp(row.int(9)?),
         last_draw: row.opt_int(10)?,
         forfeited: row.int(11)?,
+        countries: row.text(12)?.parse().map_err(StoreError::Corrupt)?,
     })
 }
 
@@ -295,6 +301,7 @@ pub struct Effects {
     ledger: LedgerWriter,
     pub suspensions: Suspensions,
     months: Months,
+    free: FreeUnits,
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
     standings: Standings,
@@ -316,6 +323,7 @@ impl Effects {
             ledger: LedgerWriter::new(tx),
             suspensions: Suspensions::new(tx.dialect()),
             months: Months::new(tx.dialect()),
+            free: FreeUnits::default(),
             accounts: Vec::new(),
             plans: Vec::new(),
             standings: Standings::default(),
@@ -379,14 +387,11 @@ impl Effects {
             }
         }
         self.months.push(before, after);
+        self.free.push(before, after);
     }
 
     fn charge(&mut self, account_id: &str, charge: &Charge, class: &Class<'_>) {
         let product = class.product.map_or("", |product| &*product.id);
-        let plan_no = match charge.payer {
-            Payer::Plan(no) => no,
-            Payer::Payg => 0,
-        };
         let span = charge.span;
         self.charges.push(&[
             account_id.into(),
@@ -398,7 +403,7 @@ impl Effects {
             charge.first_unit.into(),
             charge.units.into(),
             charge.messages.into(),
-            plan_no.into(),
+            charge.payer.number().into(),
             charge.unit_price.map(|price| price.0).into(),
             charge.amount.0.into(),
             charge.net.0.into(),
@@ -446,6 +451,7 @@ impl Effects {
         let columns = "account_id, plan_no, remaining, released, carried, last_draw, forfeited";
         super::with_values(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
+        self.free.flush(tx).await?;
         self.months.flush(tx).await
     }
 }

@@ -64,8 +64,8 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "plans",
         "select account_id, plan_id, product, package, size, remaining, forfeited, price, net, released, \
          carried, effective_at, expires_at, bonus, coupon, coalesce(refund_no, 0), coalesce(refunded_at, -1), \
-         refunded from plans order by account_id, plan_no",
-        "ttttiiiiiiiiiiiiii",
+         refunded, countries from plans order by account_id, plan_no",
+        "ttttiiiiiiiiiiiiiit",
     ),
     (
         "renewal_settings",
@@ -95,6 +95,17 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "select account_id, month, product, class, units from tier_counters \
          order by account_id, month, product, class",
         "titti",
+    ),
+    (
+        "free_units",
+        "select account_id, product, day, units from free_units order by account_id, product, day",
+        "ttii",
+    ),
+    (
+        "quota_reviews",
+        "select account_id, product, week, sent, busiest, delivered, failed, invalid, complained, from_daily, \
+         to_daily, reason from quota_reviews order by account_id, product, week",
+        "ttiiiiiiiiit",
     ),
     (
         "suspense",

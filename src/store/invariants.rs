@@ -162,6 +162,27 @@ const INVARIANTS: &[(&str, &str)] = &[
          where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0)",
     ),
     (
+        "I09 free units are those of charges that nobody paid",
+        "select a.account_id || ' ' || a.product from (select account_id, product, sum(units) as units, \
+           sum(case when plan_no < 0 then units else 0 end) as free from charges \
+           group by account_id, product) a \
+         left join (select account_id, product, sum(units) as units from free_units group by account_id, product) f \
+           on f.account_id = a.account_id and f.product = a.product where a.free <> coalesce(f.units, 0)",
+    ),
+    (
+        "I09 nobody has more free units than the allowance, nor pays for them",
+        "select account_id || ' ' || product from free_units group by account_id, product \
+         having sum(units) > max(total) union all \
+         select account_id || ' ' || product from charges where plan_no < 0 and (amount <> 0 or net <> 0)",
+    ),
+    (
+        "R18 a review of a quota begins where the one before ended",
+        "select r.account_id || ' ' || r.product || ' ' || cast(r.week as text) from quota_reviews r \
+         join quota_reviews b on b.account_id = r.account_id and b.product = r.product \
+           and b.week = (select max(l.week) from quota_reviews l where l.account_id = r.account_id \
+             and l.product = r.product and l.week < r.week) where b.to_daily <> r.from_daily",
+    ),
+    (
         "I12 a message gives back no more units than it was charged",
         "select r.account_id || ' ' || cast(r.id_hi as text) || ' ' || cast(r.id_lo as text) \
          from (select account_id, id_hi, id_lo, sum(units) as units from returns \
@@ -224,11 +245,11 @@ const INVARIANTS: &[(&str, &str)] = &[
            and l.kind = 'adjustment'), 0) <> 0",
     ),
     (
-        "I15 plan units that were charged and not given back are pending or consumed",
+        "I15 plan units and free ones that were charged and not given back are pending or consumed",
         "select a.account_id from accounts a where \
          coalesce((select sum(s.amount) from postings s where s.account_id = a.account_id \
            and s.ledger in ('Quota:Pending', 'Equity:Quota:Consumed')), 0) \
-         <> coalesce((select sum(c.units) from charges c where c.account_id = a.account_id and c.plan_no > 0), 0) \
+         <> coalesce((select sum(c.units) from charges c where c.account_id = a.account_id and c.plan_no <> 0), 0) \
          - coalesce((select sum(r.units) from returns r where r.account_id = a.account_id and r.from_plan > 0), 0)",
     ),
     (

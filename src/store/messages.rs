@@ -27,8 +27,10 @@ pub struct StoredMessage {
 /// Some of a message's units and who paid for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaidPart {
-    /// None: pay-as-you-go.
+    /// None: pay-as-you-go, or nobody.
     pub plan_id: Option<String>,
+    /// Nobody paid: the product's free units (R30).
+    pub free: bool,
     pub units: i64,
     pub unit_price: Option<Micros>,
 }
@@ -86,9 +88,10 @@ pub async fn paid_parts(
     let plans = plan_ids(tx, &message.account_id).await?;
     let part = |paid: &crate::domain::settle::Paid| PaidPart {
         plan_id: match paid.payer {
-            Payer::Payg => None,
+            Payer::Payg | Payer::Free => None,
             Payer::Plan(plan_no) => plans.get(&plan_no).cloned(),
         },
+        free: paid.payer == Payer::Free,
         units: paid.units,
         unit_price: paid.unit_price,
     };

@@ -5,6 +5,7 @@ use super::coupons;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
+use crate::domain::countries::Countries;
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
@@ -50,6 +51,7 @@ pub struct PlanRow {
     pub bonus: i64,
     pub remaining: i64,
     pub forfeited: i64,
+    pub countries: Countries,
     pub price: Micros,
     /// Its share of what the order's coupon paid.
     pub coupon: Micros,
@@ -70,7 +72,7 @@ impl PlanRow {
 }
 
 const PLANS: &str = "select p.plan_no, p.plan_id, o.order_id, p.product, p.package, p.size, p.bonus, p.remaining, \
-    p.forfeited, p.price, p.coupon, p.effective_at, p.expires_at, p.refunded_at, p.refunded \
+    p.forfeited, p.price, p.coupon, p.effective_at, p.expires_at, p.refunded_at, p.refunded, p.countries \
     from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
     where p.account_id = $1";
 
@@ -91,6 +93,7 @@ fn plan_row(row: &Row) -> Result<PlanRow, StoreError> {
         expires_at: Timestamp(row.int(12)?),
         refunded_at: row.opt_int(13)?.map(Timestamp),
         refunded: Micros(row.int(14)?),
+        countries: row.text(15)?.parse().map_err(StoreError::Corrupt)?,
     })
 }
 
@@ -203,8 +206,8 @@ pub async fn save_order(
     ];
     tx.execute(sql, values).await?;
     let sql = "insert into plans (account_id, plan_no, plan_id, order_no, product, package, size, remaining, bonus, \
-               price, coupon, net, effective_at, expires_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13)";
+               price, coupon, net, effective_at, expires_at, countries) \
+               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14)";
     for plan in &order.plans {
         let values = values![
             account_id,
@@ -220,6 +223,7 @@ pub async fn save_order(
             plan.net.0,
             plan.effective_at.0,
             plan.expires_at.0,
+            plan.countries.to_string(),
         ];
         tx.execute(sql, values).await?;
     }

@@ -15,10 +15,19 @@ use crate::domain::product::REFUND_WINDOW;
 use crate::domain::receipt::ReceiptRow;
 
 const STAGED: &str = "line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, parts, report_time, \
-    source_units, raw_id, receipt_id, biz_id, recipient_hash";
+    source_units, raw_id, receipt_id, biz_id, recipient_hash, invalid_address";
 const STAGED_LINES: &str = "line, reason, detail, raw";
-const INTEGERS: &[&str] =
-    &["line", "id_hi", "id_lo", "part", "parts", "report_time", "source_units", "recipient_hash"];
+const INTEGERS: &[&str] = &[
+    "line",
+    "id_hi",
+    "id_lo",
+    "part",
+    "parts",
+    "report_time",
+    "source_units",
+    "recipient_hash",
+    "invalid_address",
+];
 
 /// A batch of receipts on its way in.
 pub struct ReceiptStaging {
@@ -72,6 +81,7 @@ impl ReceiptStaging {
             row.receipt_id.as_deref().into(),
             row.request.as_ref().map(|request| request.biz_id.as_str()).into(),
             row.request.as_ref().map(|request| request.recipient_hash).into(),
+            row.invalid_address.then_some(1).into(),
         ]);
         self.staged += 1;
         self.by_part |= row.part.is_some();

@@ -65,7 +65,7 @@ async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bough
     );
     let mut plans = Vec::new();
     for row in tx.rows(sql, values![account_id, order_no]).await? {
-        let (plan, plan_id) = (plan(&row)?, row.text(12)?);
+        let (plan, plan_id) = (plan(&row)?, row.text(13)?);
         let unknown =
             || StoreError::Corrupt(format!("plan {plan_id} has no units in the entry of its order"));
         let commodity = commodities.get(&plan.plan_no).cloned().ok_or_else(unknown)?;
@@ -73,8 +73,8 @@ async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bough
             plan,
             plan_id: plan_id.into(),
             commodity,
-            cash: Micros(row.int(13)?),
-            cancelled: row.opt_int(14)?.is_some(),
+            cash: Micros(row.int(14)?),
+            cancelled: row.opt_int(15)?.is_some(),
         });
     }
     Ok(plans)

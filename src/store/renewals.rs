@@ -153,6 +153,7 @@ pub fn customer(account: &AccountRow) -> Customer {
         currency: account.currency.as_str().into(),
         status: account.status,
         verified: account.verified_at.is_some(),
+        verified_region: account.verified_region.clone(),
         funds: account.funds,
         orders: account.orders,
         plans: account.plans,

@@ -89,10 +89,7 @@ fn charge(row: &Row) -> Result<Charge, StoreError> {
         first_unit: row.int(6)?,
         units: row.int(7)?,
         messages: row.int(8)?,
-        payer: match row.int(9)? {
-            0 => Payer::Payg,
-            plan_no => Payer::Plan(plan_no),
-        },
+        payer: Payer::of_number(row.int(9)?),
         unit_price: row.opt_int(10)?.map(Micros),
         amount: Micros(row.int(11)?),
         net: Micros(row.int(12)?),
@@ -202,10 +199,6 @@ impl Returns {
         // Money for the balance is listed in the month in which it came, or the oldest that is open (D5).
         let month = Some(self.zone.month_of(received_at).number()).max(self.open_month);
         for (seq, back) in (1i64..).zip(given) {
-            let from_plan = match back.from {
-                Payer::Plan(plan_no) => plan_no,
-                Payer::Payg => 0,
-            };
             let (to_plan, money_to) = match back.to {
                 To::Plan(plan_no) => (plan_no, None),
                 To::Unbilled => (0, Some("unbilled")),
@@ -224,7 +217,7 @@ impl Returns {
                 (&*message.product).into(),
                 (&*message.template_type).into(),
                 (&*message.country).into(),
-                from_plan.into(),
+                back.from.number().into(),
                 to_plan.into(),
                 money_to.into(),
                 back.units.into(),
@@ -343,7 +336,7 @@ pub async fn lapsed(
             ("returns", "charge_run", "from_plan", "-", " and was_final = 0"),
         ] {
             parts.push(format!(
-                "select account_id, product, cast(case when {plan} = 0 then 0 else 1 end as bigint) as by_plan, {sign}units as units, \
+                "select account_id, product, cast(case when {plan} > 0 then 1 else 0 end as bigint) as by_plan, {sign}units as units, \
                  {sign}net as net from {table} where {window} and {run_column} {run} \
                  and {run_column} <= {last_run}{extra}"
             ));

@@ -82,6 +82,8 @@ pub struct ChargedSum {
     pub messages: i64,
     pub plan_units: i64,
     pub payg_units: i64,
+    /// Of the free units of products that have some (R30).
+    pub free_units: i64,
     pub payg_amount: Micros,
 }
 
@@ -95,7 +97,9 @@ pub async fn charged_sums(tx: &mut Tx) -> Result<Vec<ChargedSum>, StoreError> {
     let sql = "select c.product, a.currency, cast(sum(c.messages) as bigint), \
                cast(sum(case when c.plan_no > 0 then c.units else 0 end) as bigint), \
                cast(sum(case when c.plan_no = 0 then c.units else 0 end) as bigint), \
-               cast(sum(c.amount) as bigint) from charges c join accounts a on a.account_id = c.account_id \
+               cast(sum(c.amount) as bigint), \
+               cast(sum(case when c.plan_no < 0 then c.units else 0 end) as bigint) \
+               from charges c join accounts a on a.account_id = c.account_id \
                group by c.product, a.currency order by c.product, a.currency";
     let sum = |row: &Row| {
         Ok(ChargedSum {
@@ -105,6 +109,7 @@ pub async fn charged_sums(tx: &mut Tx) -> Result<Vec<ChargedSum>, StoreError> {
             plan_units: row.int(3)?,
             payg_units: row.int(4)?,
             payg_amount: Micros(row.int(5)?),
+            free_units: row.int(6)?,
         })
     };
     tx.rows(sql, vec![]).await?.iter().map(sum).collect()

@@ -29,6 +29,9 @@ pub struct Counts {
     pub unknown: i64,
     /// Units that users sent in, which cost nothing (R97). They are not among the submitted ones.
     pub free: i64,
+    /// Units of messages that were free by an allowance of their product (R30). They are among the
+    /// submitted ones, and not among the billed.
+    pub allowance: i64,
     /// Charged and not given back: delivered, or not yet receipted (R129).
     pub billed: i64,
     /// Submitted and waiting in suspense: pending, and not billed (D82).
@@ -55,13 +58,14 @@ impl Counts {
 
     /// Units that failed and cost nothing: given back, or never charged (R86, R123).
     pub fn given_back(&self) -> i64 {
-        self.submitted - self.billed - self.suspense - self.uncharged
+        self.submitted - self.billed - self.allowance - self.suspense - self.uncharged
     }
 
     /// Failed units that are billed all the same: charged on submission (R87), or failed too late (D14).
     pub fn failed_billed(&self) -> i64 {
         // An operator may have given back what was delivered by the first receipt (D15).
-        (self.failed - self.given_back()).max(0)
+        // Which of them were free is not known here: all that can be.
+        (self.failed - self.given_back() - self.allowance).max(0)
     }
 
     pub fn add(&mut self, more: &Counts) {
@@ -72,6 +76,7 @@ impl Counts {
         self.unknown += more.unknown;
         self.free += more.free;
         self.billed += more.billed;
+        self.allowance += more.allowance;
         self.suspense += more.suspense;
         self.uncharged += more.uncharged;
     }
@@ -148,7 +153,7 @@ pub async fn write(
     let query = counting.query(tx).await?;
     let numbers: Vec<_> =
         days.iter().enumerate().map(|(index, (day, ..))| format!("({index}, {})", day.number())).collect();
-    let kept = "attempts, submitted, delivered, failed, unknown, free, billed";
+    let kept = "attempts, submitted, delivered, failed, unknown, free, billed, allowance";
     let more: Vec<_> =
         kept.split(", ").map(|count| format!("{count} = usage_days.{count} + excluded.{count}")).collect();
     let sql = format!(
@@ -156,7 +161,7 @@ pub async fn write(
          insert into usage_days (account_id, day, product, template_type, country, {kept}) \
          select c.account_id, d.day, c.product, c.template_type, c.country, {kept} \
          from ({query}) c join days d on d.place = c.place \
-         where c.attempts + c.submitted + c.free + c.billed <> 0 \
+         where c.attempts + c.submitted + c.free + c.billed + c.allowance <> 0 \
          on conflict (account_id, day, product, template_type, country) do update set {}",
         numbers.join(", "),
         more.join(", ")
@@ -194,6 +199,7 @@ pub async fn of_account(
             counts.add(&counts_of(&row, 5)?);
             counts.suspense += row.int(12)?;
             counts.uncharged += row.int(13)?;
+            counts.allowance += row.int(14)?;
         }
     }
     let row = |((day, class), counts): ((Day, [String; 3]), Counts)| {
@@ -210,14 +216,15 @@ async fn add_written(
     rows: &mut BTreeMap<(Day, [String; 3]), Counts>,
 ) -> Result<(), StoreError> {
     let sql = "select day, product, template_type, country, attempts, submitted, delivered, failed, unknown, free, \
-               billed from usage_days where account_id = $1 and day > $2 and day < $3";
+               billed, allowance from usage_days where account_id = $1 and day > $2 and day < $3";
     let (first, last) = (month.number() * 100, month.number() * 100 + 99);
     for row in tx.rows(sql, values![account_id, first, last]).await? {
         let number = row.int(0)?;
         let day = Day::from_number(number)
             .ok_or_else(|| StoreError::Corrupt(format!("usage of {number}, which is no day")))?;
         let class = [row.text(1)?, row.text(2)?, row.text(3)?];
-        rows.entry((day, class)).or_default().add(&counts_of(&row, 4)?);
+        let counts = Counts { allowance: row.int(11)?, ..counts_of(&row, 4)? };
+        rows.entry((day, class)).or_default().add(&counts);
     }
     Ok(())
 }
@@ -231,6 +238,7 @@ fn counts_of(row: &Row, first: usize) -> Result<Counts, StoreError> {
         unknown: row.int(first + 4)?,
         free: row.int(first + 5)?,
         billed: row.int(first + 6)?,
+        allowance: 0,
         suspense: 0,
         uncharged: 0,
     })

@@ -138,6 +138,7 @@ impl World {
             "returns",
             "renewals",
             "notices",
+            "quota_reviews",
         ];
         for table in tables {
             let sql = format!("select count(*) from {table}");
@@ -231,6 +232,26 @@ impl World {
         0
     }
 
+    /// E-mails of an account of the round's own: a week is reviewed once.
+    async fn mails(&self, round: usize) -> i64 {
+        let id = format!("mail-{round}");
+        let new = NewAccount {
+            account_id: id.clone(),
+            name: id.clone(),
+            kind: Kind::Enterprise,
+            currency: "CNY".into(),
+            email: None,
+            phone: None,
+            locale: "en".into(),
+            credit_limit: Micros::ZERO,
+        };
+        accounts::add(&self.db, &new, time(0)).await.expect("the account is new");
+        let sms = line(&format!("e-{round}"), &id, "verification", "1", "2026-03-01T09:00:00+08:00");
+        let mail = sms.replace("sms,CN,verification", "email,,");
+        self.ingest(&format!("{round}.csv"), &file(&[mail]), time(0)).await;
+        0
+    }
+
     /// A charged message that was delivered and failed: the exception that waits for an operator.
     async fn contradiction(&self, round: usize) -> i64 {
         let message = line(&format!("m-{round}"), "acme", "promotional", "3", "2026-03-01T09:00:00+08:00");
@@ -302,6 +323,7 @@ enum Deed {
     Renew,
     Bill,
     Invoice,
+    Review,
 }
 
 impl Deed {
@@ -326,6 +348,7 @@ impl Deed {
                 world.run("monthly-bills", month(round + 1).plus_micros(Timestamp::HOUR), 1).await;
                 0
             }
+            Deed::Review => world.mails(round).await,
         }
     }
 
@@ -378,6 +401,8 @@ impl Deed {
                     Err(error) => panic!("it is not issued: {error}"),
                 }
             }
+            // Monday noon and on.
+            Deed::Review => world.run("review-mail-quotas", time(24 * 60 + round), attempt).await,
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
                 match approve(db, config, &id, "a test", None, time(round)).await {
@@ -498,6 +523,11 @@ fn f01_f07_a_billing_run_cut_anywhere_and_begun_again_bills_each_month_once() {
 #[test]
 fn f01_f97_an_invoice_cut_anywhere_and_issued_again_is_issued_once_without_a_gap() {
     check(Deed::Invoice, usize::MAX);
+}
+
+#[test]
+fn f01_f07_a_review_cut_anywhere_and_begun_again_reviews_once() {
+    check(Deed::Review, 40);
 }
 
 #[test]

@@ -28,10 +28,10 @@ const FIXTURES: &[Fixture] = &[
         file: "generic.csv",
         source: "generic",
         accepted: 6,
-        // 0.045 verification, 0.055 promotional, 2 x 0.25 to Singapore, 0.002 for an e-mail
-        charged: (4, 5, "0.602"),
+        // 0.045 verification, 0.055 promotional, 2 x 0.25 to Singapore; an e-mail is free
+        charged: (4, 4, "0.6"),
         account: "acme",
-        states: &[("m-3", "charged"), ("m-4", "rejected"), ("m-5", "charged"), ("m-6", "inbound")],
+        states: &[("m-3", "charged"), ("m-4", "rejected"), ("m-5", "free"), ("m-6", "inbound")],
     },
     Fixture {
         file: "generic.ndjson",

@@ -67,6 +67,43 @@ fn faults_of_settings_are_told() {
 }
 
 #[test]
+fn faults_of_free_units_and_quotas_are_told() {
+    let income = "income = \"Intl\"";
+    let with = |more: &str| format!("{income}\n{more}");
+    check(&[
+        (
+            "income = \"SMS\"",
+            "income = \"SMS\"\nfree = { total = 9, per_day = 2 }",
+            "products.toml:12:8: `free`: only what is charged on submission has free units: leave it out",
+        ),
+        (
+            income,
+            &with("free = { total = 0, per_dy = 2 }"),
+            "products.toml:26:8: the key `per_day` is missing: add it here\n\
+             products.toml:26:18: `total`: write 1 or more, or leave `free` out\n\
+             products.toml:26:21: the key `per_dy` is unknown: did you mean `per_day`?",
+        ),
+        (
+            income,
+            &with("quota = { levels = [] }"),
+            "products.toml:26:20: `levels`: there is no level: list the daily quotas from the lowest, such as [2_000, 5_000]",
+        ),
+        (
+            income,
+            &with("quota = { levels = [20, 20, -1], raise = { used = \"1\", delivred = \"0.9\" } }"),
+            "products.toml:26:25: the level 20 is not above 20: list them in order\n\
+             products.toml:26:29: `levels`: -1 is not possible: write 1 to 1000000000000\n\
+             products.toml:26:56: the key `delivred` is unknown: did you mean `delivered`?",
+        ),
+        (
+            income,
+            &with("quota = { levels = [9], raise = { invalid = \"0.2\" } }"),
+            "products.toml:26:33: `raise`: a week could be good enough for the next level and bad enough for the one below",
+        ),
+    ]);
+}
+
+#[test]
 fn faults_of_products_are_told() {
     check(&[
         (
@@ -143,6 +180,29 @@ fn faults_of_products_are_told() {
             "{ rate = \"0.06\" }",
             "{ from = 2026-01-01T00:00:00+08:00, rate = \"0.06\" }",
             "products.toml:13:70: `from`: this is not after the rate before: write the rates in order of time",
+        ),
+    ]);
+}
+
+#[test]
+fn faults_of_a_packages_countries_are_told() {
+    let size = "size = 1_500";
+    check(&[
+        (
+            size,
+            "size = 1_500\ncountries = [\"HK\"]",
+            "prices.toml:26:13: `countries`: only packages of a product that is priced by country are for some of them",
+        ),
+        (
+            "product = \"sms\"\nsize = 1_500",
+            "product = \"intl\"\nexcept = [\"US\"]\ncountries = [\"hk\"]\nsize = 1_500",
+            "prices.toml:25:10: `except`: a package is for some countries or for all but some: leave one of the two out\n\
+             prices.toml:26:14: `countries`: `hk` is not a country: write its two capital letters, such as HK",
+        ),
+        (
+            "product = \"sms\"\nsize = 1_500",
+            "product = \"intl\"\nexcept = []\nsize = 1_500",
+            "prices.toml:25:10: `except`: there is no country: name one, such as \"HK\"",
         ),
     ]);
 }

@@ -87,6 +87,7 @@ impl Story {
 fn charged(part: &PaidPart) -> String {
     match (&part.plan_id, part.unit_price) {
         (Some(plan), _) => format!("{} units from plan {plan}", part.units),
+        _ if part.free => format!("{} units free: of those that each account has free", part.units),
         (None, price) => {
             let price = price.unwrap_or_default();
             format!("{} units at {price} = {}", part.units, amount(part))

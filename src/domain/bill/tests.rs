@@ -35,6 +35,9 @@ fn catalog() -> Catalog {
         needs_verification: false,
         needs_activation: false,
         renewal: false,
+        verified_region: None,
+        free: None,
+        quota: None,
     };
     Catalog { products: vec![product] }
 }

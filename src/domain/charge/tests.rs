@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::domain::account::Funds;
+use crate::domain::countries::Countries;
 use crate::domain::period::Validity;
 use crate::domain::plan::Plan;
 use crate::domain::price::{Method, Scope, Tier};
@@ -28,6 +29,9 @@ fn sms() -> Product {
         needs_verification: false,
         needs_activation: false,
         renewal: false,
+        verified_region: None,
+        free: None,
+        quota: None,
     }
 }
 
@@ -56,6 +60,7 @@ fn plan(plan_no: i64, units: i64, from: i64, until: i64) -> Plan {
     Plan {
         plan_no,
         product: "sms".into(),
+        countries: Countries::All,
         size: units,
         remaining: units,
         forfeited: 0,
@@ -79,13 +84,18 @@ fn account(plans: Vec<Plan>) -> Account {
         activated: vec![],
         tiers: BTreeMap::new(),
         accruals: BTreeMap::new(),
+        free: BTreeMap::new(),
     }
 }
 
 /// Charges messages given as (microseconds after nine, units); each charge as text.
 fn charge(account: &mut Account, messages: &[(i64, i64)]) -> (Vec<String>, Charged) {
-    let (product, book) = (sms(), book());
-    let class = Class { product: Some(&product), template_type: "verification".into(), country: "CN".into() };
+    charge_of(&sms(), account, messages)
+}
+
+fn charge_of(product: &Product, account: &mut Account, messages: &[(i64, i64)]) -> (Vec<String>, Charged) {
+    let book = book();
+    let class = Class { product: Some(product), template_type: "verification".into(), country: "CN".into() };
     let tariff =
         Tariff { classes: &[class], book: &book, zone: Zone::parse("Asia/Shanghai").unwrap(), run_no: 1 };
     let message = |(line, (after, units)): (i64, &(i64, i64))| Usage {
@@ -99,6 +109,7 @@ fn charge(account: &mut Account, messages: &[(i64, i64)]) -> (Vec<String>, Charg
     let charged = charge_account(account, &usage, &tariff).unwrap();
     let words = |c: &Charge| match c.payer {
         Payer::Plan(no) => format!("{}+{} plan {no}", c.first_unit, c.units),
+        Payer::Free => format!("{}+{} free", c.first_unit, c.units),
         Payer::Payg => format!("{}+{} at {}", c.first_unit, c.units, c.unit_price.unwrap()),
     };
     (charged.charges.iter().map(words).collect(), charged)
@@ -112,6 +123,54 @@ fn a_message_takes_the_plans_rest_and_the_remainder_is_pay_as_you_go() {
     assert_eq!(charges, ["0+1 plan 2", "1+2 plan 1", "3+2 at 0.05"]);
     assert_eq!(acme.funds.unbilled, Micros(100_000));
     assert_eq!(charged.charges.iter().map(|c| c.messages).sum::<i64>(), 1);
+}
+
+/// Five free in all, two a day.
+fn with_free_units() -> Product {
+    let free = Some(Allowance { total: 5, per_day: 2 });
+    Product { free, charge_on: ChargeOn::Submission, ..sms() }
+}
+
+#[test]
+fn a_days_free_units_come_before_plans_and_money_until_all_are_had() {
+    let product = with_free_units();
+    let mut acme = account(vec![plan(1, 2, NINE, i64::MAX)]);
+    let day = Timestamp::DAY;
+    let (charges, charged) = charge_of(&product, &mut acme, &[(0, 3), (1, 2), (day, 3), (2 * day, 3)]);
+    assert_eq!(
+        charges,
+        ["0+2 free", "2+2 plan 1", "4+1 at 0.05", "0+2 free", "2+1 at 0.025", "0+1 free", "1+2 at 0.02"]
+    );
+    let used = &acme.free["sms"];
+    let on_days = [20_260_301, 20_260_302, 20_260_303].map(|day| used.of_day(day));
+    assert_eq!((on_days, used.left(product.free.unwrap(), 20_260_304)), ([2, 2, 1], 0));
+    // Units were given and used; no money moved for them.
+    let postings = charged.entries[2].postings.iter();
+    let quota: Vec<_> = postings.filter(|((l, _), _)| l.to_string().contains("Quota")).collect();
+    assert_eq!(quota.iter().map(|(_, units)| **units).collect::<Vec<_>>(), [-1, 1]);
+    // A message that comes late finds its day used up.
+    assert_eq!(charge_of(&product, &mut acme, &[(0, 1)]).0, ["0+1 at 0.04"]);
+}
+
+#[test]
+fn a_suspended_account_has_no_free_units_and_cuts_them_by_the_billing_day() {
+    let product = with_free_units();
+    let mut acme = account(vec![]);
+    // 23:59:59.999999 and midnight in Shanghai.
+    let midnight = 15 * Timestamp::HOUR;
+    let (charges, _) = charge_of(&product, &mut acme, &[(midnight - 1, 3), (midnight, 1)]);
+    assert_eq!(charges, ["0+2 free", "2+1 at 0.025", "0+1 free"]);
+    acme.status = Status::Suspended;
+    assert_eq!(charge_of(&product, &mut acme, &[(midnight, 1)]).0, ["0+1 at 0.025"]);
+}
+
+#[test]
+fn a_plan_pays_for_its_countries_only() {
+    let of = |countries: &str| Plan { countries: countries.parse().unwrap(), ..plan(1, 9, NINE, i64::MAX) };
+    for (countries, payer) in [("only CN HK", "plan 1"), ("only HK", "at 0.05"), ("except CN", "at 0.05")] {
+        let (charges, _) = charge(&mut account(vec![of(countries)]), &[(0, 1)]);
+        assert_eq!(charges, [format!("0+1 {payer}")], "{countries}");
+    }
 }
 
 #[test]

@@ -191,3 +191,13 @@ fn an_end_beyond_the_calendar_is_still_a_moment() {
         assert!(zone.end_of_validity(far, Validity::Months(1_200)) > far);
     }
 }
+
+#[test]
+fn weeks_begin_on_monday() {
+    let day = |number| Day::from_number(number).unwrap();
+    // 2 March 2026 is a Monday.
+    for number in 20_260_302..=20_260_308 {
+        assert_eq!(day(number).monday(), day(20_260_302), "{number}");
+    }
+    assert_eq!((day(20_260_301).monday(), day(20_260_302).week_before()), (day(20_260_223), day(20_260_223)));
+}

@@ -18,6 +18,7 @@ fn bought(plan_no: i64, cash: i64) -> Bought {
             product: "sms-domestic".into(),
             size: 10,
             remaining: 10,
+            countries: Default::default(),
             forfeited: 0,
             net: cash.net_of_vat(60_000),
             released: Micros::ZERO,

@@ -12,6 +12,7 @@ fn plan(plan_no: i64, remaining: i64, expires_at: i64, last_draw: Option<i64>) -
         product: "sms".into(),
         size: 1_000,
         remaining,
+        countries: Default::default(),
         forfeited: 0,
         net: Micros(1_000),
         released: Micros::ZERO,
@@ -96,6 +97,7 @@ fn package() -> Package {
         renewal_discount_ppm: None,
         renewal_validity: None,
         gift: Default::default(),
+        countries: Default::default(),
     }
 }
 
@@ -105,6 +107,7 @@ fn customer() -> Customer {
         currency: "CNY".into(),
         status: Status::Active,
         verified: false,
+        verified_region: None,
         funds: Funds { balance: Micros(1_000_000), ..Funds::default() },
         orders: 4,
         plans: 7,
@@ -224,7 +227,7 @@ mod properties {
                 plans.push(Plan { size, effective_at: now, ..plan(bought, size, now.0 + days * DAY, None) });
                 let again = super::due(&plans, &setting(), &before, now);
                 prop_assert!(again.is_none(), "{again:?} after {due:?}");
-                let left: i64 = plans.iter().filter(|p| p.covers(now)).map(|p| p.remaining).sum();
+                let left: i64 = plans.iter().filter(|p| p.is_valid(now)).map(|p| p.remaining).sum();
                 prop_assert!(left > setting().threshold);
             }
             prop_assert!(renewed.values().all(|times| *times == 1), "{renewed:?}");
@@ -233,7 +236,7 @@ mod properties {
 
     /// Units go from the plans that can pay, in their order.
     fn use_up(plans: &mut [Plan], now: Timestamp, mut units: i64) {
-        let mut order: Vec<usize> = (0..plans.len()).filter(|&n| plans[n].covers(now)).collect();
+        let mut order: Vec<usize> = (0..plans.len()).filter(|&n| plans[n].is_valid(now)).collect();
         order.sort_by_key(|&n| plans[n].burn_order());
         for n in order {
             let taken = units.min(plans[n].remaining);

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::account::{Funds, Kind, Status};
 use crate::domain::charge::Span;
+use crate::domain::countries::Countries;
 use crate::domain::period::Validity;
 use crate::domain::plan::Plan;
 use crate::domain::product::{Astral, ChargeOn, LengthRule, PricedBy, VatRate};
@@ -33,6 +34,9 @@ pub fn sms() -> Product {
         needs_verification: false,
         needs_activation: false,
         renewal: false,
+        verified_region: None,
+        free: None,
+        quota: None,
     }
 }
 
@@ -41,6 +45,7 @@ fn plan(plan_no: i64, size: i64, used: i64, last_draw: i64, expires_at: Timestam
     let mut plan = Plan {
         plan_no,
         product: "sms".into(),
+        countries: Countries::All,
         size,
         remaining: size,
         forfeited: 0,
@@ -66,6 +71,7 @@ fn account(plans: Vec<Plan>) -> Account {
         activated: vec![],
         tiers: BTreeMap::new(),
         accruals: BTreeMap::new(),
+        free: BTreeMap::new(),
     }
 }
 
@@ -84,7 +90,15 @@ fn by_payg(account: &mut Account, units: i64) -> Paid {
 
 fn failure<'a>(product: &'a Product, paid: &[Paid]) -> Failure<'a> {
     let paid = paid.to_vec();
-    Failure { product, received_at: RECEIVED, window: NINE, billed: false, was_final: false, paid }
+    Failure {
+        product,
+        country: "CN",
+        received_at: RECEIVED,
+        window: NINE,
+        billed: false,
+        was_final: false,
+        paid,
+    }
 }
 
 /// Settles and gives what came of each failure as text: `plan 3 +2000`, `5 at 0.05 to the balance`.

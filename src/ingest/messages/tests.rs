@@ -31,6 +31,9 @@ fn product(
         needs_verification: true,
         needs_activation: false,
         renewal: false,
+        verified_region: None,
+        free: None,
+        quota: None,
     }
 }
 

@@ -251,6 +251,8 @@ const DM_EVENTS: &[(&str, Field)] = &[
     ("rcpt", Field::Recipient),
     ("data.status", Field::Status),
     ("data.err_code", Field::ErrCode),
+    ("data.failed_type", Field::FailedType),
+    ("failed_type", Field::FailedType),
     ("data.err_msg", Field::ErrMsg),
     ("data.send_time", Field::SendTime),
     ("data.deliver_time", Field::ReportTime),

@@ -5,6 +5,7 @@
 //! freely and have one word for success.
 
 use super::{Source, unknown};
+use crate::domain::receipt::Outcome;
 use crate::domain::receipt::ReceiptStatus::{self, *};
 use crate::ingest::LineFault;
 use crate::ingest::fields::{Field, missing};
@@ -39,6 +40,22 @@ impl Source {
             _ => status,
         };
         Ok((status, word))
+    }
+
+    /// Whether the message failed because its address does not exist: what weighs on a sender (R17).
+    pub fn is_invalid_address<'a>(
+        self,
+        status: ReceiptStatus,
+        said: impl Fn(Field) -> Option<&'a str>,
+    ) -> bool {
+        let code = |code: &str| {
+            // The enhanced codes of RFC 3463 for an address that is wrong, whatever the reply was.
+            code.eq_ignore_ascii_case("invalid_address")
+                || ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"].contains(&code)
+        };
+        let of_mail = self == Source::DmEvent
+            && (said(Field::Status) == Some("2") || said(Field::FailedType) == Some("SmtpNxBox"));
+        status.outcome() == Some(Outcome::Failed) && (of_mail || said(Field::ErrCode).is_some_and(code))
     }
 
     fn meaning(self, word: &str) -> Option<ReceiptStatus> {
@@ -278,6 +295,25 @@ mod tests {
         assert_eq!(event("CARRIER_UNREACHABLE", "true"), Ok("failed"));
         assert_eq!(event("UNKNOWN", "true"), Ok("unknown"));
         assert_eq!(status(Source::Aws, &[(Field::Event, "TEXT_BLOCKED")]), Ok("rejected"));
+    }
+
+    #[test]
+    fn an_address_that_does_not_exist_is_told_by_its_status_its_kind_or_its_code() {
+        let invalid = |source: Source, fields: &[(Field, &'static str)]| {
+            let said = |field| fields.iter().find(|(of, _)| *of == field).map(|(_, text)| *text);
+            source.is_invalid_address(source.receipt_status(said).unwrap().0, said)
+        };
+        let (mail, plain) = (Source::DmEvent, Source::Generic);
+        let fail = (Field::Event, "dm:Deliver:Fail");
+        assert!(invalid(mail, &[(Field::Status, "2")]));
+        assert!(invalid(mail, &[fail, (Field::FailedType, "SmtpNxBox"), (Field::ErrCode, "554")]));
+        assert!(!invalid(mail, &[fail, (Field::FailedType, "SmtpMfdFreq"), (Field::ErrCode, "554")]));
+        assert!(!invalid(mail, &[(Field::Status, "4")]) && !invalid(mail, &[(Field::Status, "0")]));
+        let failed = (Field::Status, "failed");
+        assert!(invalid(plain, &[failed, (Field::ErrCode, "INVALID_ADDRESS")]));
+        assert!(invalid(plain, &[failed, (Field::ErrCode, "5.1.1")]));
+        assert!(!invalid(plain, &[failed, (Field::ErrCode, "5.7.1")]) && !invalid(plain, &[failed]));
+        assert!(!invalid(plain, &[(Field::Status, "delivered"), (Field::ErrCode, "5.1.1")]));
     }
 
     #[test]

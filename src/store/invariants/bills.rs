@@ -62,7 +62,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
                sum(amount) as amount, sum(units) as units from ( \
                  select c.account_id, c.amount, c.units, ",
             month_of!("c.window_start", "c.run_no"),
-            " as month from charges c union all select r.account_id, -r.amount, -r.units, ",
+            " as month from charges c where c.plan_no >= 0 union all select r.account_id, -r.amount, -r.units, ",
             month_of!("r.window_start", "r.charge_run"),
             " from returns r where r.money_to = 'unbilled') p where month is not null group by account_id, month) t \
              left join bills b on b.account_id = t.account_id and b.month = t.month where not ",

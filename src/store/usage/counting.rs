@@ -32,7 +32,7 @@ struct Kinds {
 
 impl Counting<'_> {
     /// Rows of account, place of the day, product, template type, country, then the counts: attempts,
-    /// submitted, delivered, failed, unknown, free, billed, suspense, uncharged.
+    /// submitted, delivered, failed, unknown, free, billed, suspense, uncharged, allowance.
     pub async fn query(&self, tx: &mut Tx) -> Result<String, StoreError> {
         let kinds =
             Kinds { by_part: any(tx, "part > 0").await?, by_request: any(tx, "biz_id is not null").await? };
@@ -47,6 +47,7 @@ impl Counting<'_> {
             "billed",
             "suspense",
             "uncharged",
+            "allowance",
         ];
         let sums = counts.map(|count| format!("cast(sum({count}) as bigint) as {count}")).join(", ");
         let groups = self.groups(batches, &kinds);
@@ -55,8 +56,8 @@ impl Counting<'_> {
                select account_id, place, product, template_type, country, {COUNTS} from ({groups}) g \
                union all {} union all {}) t \
              group by account_id, place, product, template_type, country",
-            self.billed("charges", "run_no", "units", ""),
-            self.billed("returns", "charge_run", "-units", " and was_final = 0"),
+            self.billed("charges", "run_no", PAID, ""),
+            self.billed("returns", "charge_run", "-units, 0, 0, 0", " and was_final = 0"),
         ))
     }
 
@@ -126,7 +127,7 @@ impl Counting<'_> {
     /// What windows of these days were charged, or given back.
     fn billed(&self, table: &str, run: &str, units: &str, only: &str) -> String {
         format!(
-            "select account_id, {}, product, template_type, country, 0, 0, 0, 0, 0, 0, {units}, 0, 0 from {table} \
+            "select account_id, {}, product, template_type, country, 0, 0, 0, 0, 0, 0, {units} from {table} \
              where window_start >= {} and window_start < {} and {}{}{only}",
             self.place("window_start"),
             self.from(),
@@ -173,7 +174,11 @@ const COUNTS: &str = "case when kind in ('sent', 'rejected') then messages else 
          then units - delivered_parts - failed_parts else 0 end as unknown, \
     case when kind = 'inbound' then units else 0 end as free, 0 as billed, \
     case when kind = 'sent' and state = 'suspense' then units else 0 end as suspense, \
-    case when kind = 'sent' and state = 'uncharged' then units else 0 end as uncharged";
+    case when kind = 'sent' and state = 'uncharged' then units else 0 end as uncharged, 0 as allowance";
+
+/// Billed, suspense, uncharged and allowance of a charge: free units are nobody's bill (R30).
+const PAID: &str =
+    "case when plan_no < 0 then 0 else units end, 0, 0, case when plan_no < 0 then units else 0 end";
 
 /// The final receipts `r` of a message `m` that came in time. One that names no account, or a request
 /// and a recipient, is a message's only where no other answers to it.

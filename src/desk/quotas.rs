@@ -1,0 +1,51 @@
+//! What an account may send a day (R16-R21).
+
+use crate::config::Config;
+use crate::domain::period::{Day, Timestamp};
+use crate::domain::product::Product;
+use crate::domain::quota::QuotaRules;
+use crate::store::quotas::{self, Standing};
+use crate::store::{StoreError, Tx};
+
+/// A daily quota as its owner knows it.
+#[derive(Clone, Debug)]
+pub struct Quota<'c> {
+    pub product: &'c Product,
+    pub rules: &'c QuotaRules,
+    pub standing: Standing,
+}
+
+impl Quota<'_> {
+    pub fn level(&self) -> i64 {
+        self.rules.level(self.standing.daily)
+    }
+
+    pub fn left_today(&self) -> i64 {
+        (self.standing.daily - self.standing.used).max(0)
+    }
+
+    /// The Monday of the week that was reviewed last.
+    pub fn reviewed_week(&self) -> Option<Day> {
+        self.standing.last.as_ref().and_then(|last| Day::from_number(last.week))
+    }
+}
+
+/// The quota of an account, of the first product that has one; None where the account does not use it.
+pub async fn quota<'c>(
+    tx: &mut Tx,
+    config: &'c Config,
+    account_id: &str,
+    now: Timestamp,
+) -> Result<Option<Quota<'c>>, StoreError> {
+    let mut products = config.catalog.products.iter();
+    let Some((product, rules)) = products.find_map(|product| Some((product, product.quota.as_ref()?))) else {
+        return Ok(None);
+    };
+    let day = config.zone.day_of(now);
+    let today = (config.zone.day_start(day), config.zone.day_start(day.next()));
+    let standing = quotas::standing(tx, account_id, product, rules, today).await?;
+    let uses = standing.last.is_some()
+        || !product.needs_activation
+        || quotas::is_activated(tx, account_id, product).await?;
+    Ok(uses.then_some(Quota { product, rules, standing }))
+}

@@ -1,0 +1,57 @@
+//! Free units that accounts have had, one row a day (R30).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::db::{Tx, Value, values};
+use super::error::StoreError;
+use crate::domain::account::Account;
+
+/// Free units on their way into the books.
+#[derive(Default)]
+pub struct FreeUnits {
+    rows: Vec<Vec<Value>>,
+}
+
+impl FreeUnits {
+    /// Takes up the days on which an account has had more than was loaded of it.
+    pub fn push(&mut self, before: &Account, after: &Account) {
+        for (product, used) in &after.free {
+            let allowance = used.allowance();
+            for (day, units) in used.since(before.free.get(product)) {
+                let (id, product) = (&*after.account_id, &**product);
+                self.rows.push(values![id, product, day, units, allowance.per_day, allowance.total]);
+            }
+        }
+    }
+
+    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let rows = std::mem::take(&mut self.rows);
+        let columns = "account_id, product, day, units, per_day, total";
+        let statement = format!(
+            "insert into free_units ({columns}) select {columns} from v where true \
+             on conflict (account_id, product, day) do update set units = excluded.units, \
+             per_day = excluded.per_day, total = excluded.total"
+        );
+        super::with_values(tx, columns, rows, &statement).await.map(|_| ())
+    }
+}
+
+/// Adds to accounts what they have had. Only runs that charge a product with an allowance need it.
+pub async fn load(
+    tx: &mut Tx,
+    accounts: &mut BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
+) -> Result<(), StoreError> {
+    let ids: Vec<Value> = accounts.keys().map(|id| Value::from(&**id)).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let list = super::charging::placeholders(ids.len());
+    let sql = format!("select account_id, product, day, units from free_units where account_id in ({list})");
+    for row in tx.rows(sql, ids).await? {
+        if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
+            account.free.entry(row.text(1)?.into()).or_default().add(row.int(2)?, row.int(3)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! A product that the program has never heard of, by configuration alone: calls by the minute.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::books::assert_sound;
+use crate::support::databases::{TestDatabase, on_both};
+use crate::support::program::Program;
+
+const VOICE: &str = r#"
+[[product]]
+id = "voice"
+name = "Calls"
+channel = "voice"
+unit = "minute"
+length = "given"
+charge_on = "receipt"
+priced_by = "nothing"
+commodity = "VOICE"
+income = "Voice"
+validity = "12 months"
+vat = [{ rate = "0.06" }]
+"#;
+
+const PRICES: &str = r#"
+[[payg]]
+product = "voice"
+currency = "CNY"
+tiers = [{ over = 0, up_to = 5, price = "0.12" }, { over = 5, price = "0.10" }]
+
+[[package]]
+id = "voice-10"
+product = "voice"
+size = 10
+currency = "CNY"
+price = "1.00"
+"#;
+
+const HEADER: &str = "message_id,account_id,channel,sms_size,submit_time,submit_status\n";
+
+/// The shipped configuration with calls.
+fn opened(database: &TestDatabase) -> Program {
+    let mut program = Program::on(database);
+    let shipped = |name| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name));
+    for (name, more) in [("quittance.toml", ""), ("products.toml", VOICE), ("prices.toml", PRICES)] {
+        program.file(name, format!("{}{more}", shipped(name).expect("it is shipped")));
+    }
+    program.set("QUITTANCE_CONFIG", "quittance.toml").at("2026-03-01T12:00:00+08:00");
+    program.run(&["migrate"]).exits(0);
+    program.run(&["check-config"]).exits(0);
+    program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
+    program.run(&["account", "top-up", "acme", "5", "--reference", "cash"]).exits(0);
+    program
+}
+
+fn call(id: &str, minutes: &str) -> String {
+    format!("{id},acme,voice,{minutes},2026-03-01T11:00:00+08:00,accepted\n")
+}
+
+#[test]
+fn calls_by_the_minute_are_sold_charged_given_back_and_counted_without_a_change_of_the_program() {
+    on_both(|database| {
+        let mut program = opened(database);
+        let offers = program.json(&["package", "list"]);
+        let offer = offers.as_array().and_then(|all| all.iter().find(|offer| offer["package"] == "voice-10"));
+        assert_eq!(offer.map(|offer| &offer["validity"]), Some(&json!("12 months")));
+        program.at("2026-03-01T10:00:00+08:00");
+        program.run(&["order", "place", "acme", "voice-10"]).exits(0);
+        program.at("2026-03-01T12:00:00+08:00");
+        // Ten minutes from the plan, five at 0.12, two at 0.10; without a size nobody knows how long.
+        let calls = [call("c-1", "7"), call("c-2", "8"), call("c-3", "2"), call("c-4", "")].concat();
+        program.file("calls.csv", format!("{HEADER}{calls}"));
+        let taken = program.run(&["ingest", "messages", "calls.csv", "--json"]).exits(3).json();
+        assert_eq!((&taken["accepted"], &taken["rejected"]), (&json!(3), &json!(1)));
+        program.run(&["batch", "rejects", "1"]).exits(0).tells(&["the source counts voice: give `sms_size`"]);
+        let run = program.json(&["--run-job", "aggregate-charges"]);
+        assert_eq!((&run["counts"]["plan_units"], &run["counts"]["payg_units"]), (&json!(10), &json!(7)));
+        let split = program.json(&["explain", "message", "acme", "c-2"]);
+        assert_eq!(split["charge"]["plan"], json!([{ "plan_id": "acme-p1", "units": 3 }]));
+        assert_eq!(split["charge"]["payg"][0]["amount"], "0.6");
+        assert_eq!(program.json(&["account", "show", "acme"])["unbilled"], "0.8");
+        // The last call failed: it gives its minutes back to the plan in use, as every product does.
+        let receipts =
+            "account_id,message_id,status,report_time\nacme,c-3,failed,2026-03-01T12:00:00+08:00\n";
+        program.file("receipts.csv", receipts);
+        program.run(&["ingest", "receipts", "receipts.csv"]).exits(0);
+        let run = program.json(&["--run-job", "settle-receipts"]);
+        assert_eq!(run["counts"]["plan_units"], 2);
+        assert_eq!(program.json(&["plan", "list", "acme"])[0]["remaining"], 2);
+        let usage = program.json(&["usage", "acme", "--month", "2026-03"]);
+        let total = |key: &str| usage["total"][key].clone();
+        assert_eq!(["submitted", "failed", "billed"].map(total), [17, 2, 15].map(|n| json!(n)));
+        program.run(&["explain", "message", "acme", "c-1"]).exits(0).tells(&["7 x minute"]);
+        assert_sound(&database.url);
+    });
+}
