@@ -29,7 +29,6 @@ const ADDED_TO: &[&str] = &[
     "receipts",
     "returns",
     "top_ups",
-    "usage_days",
 ];
 /// Tables that only migrations write.
 const MIGRATED: &[&str] = &["_sqlx_migrations"];
