@@ -10,6 +10,7 @@ use crate::domain::charge::Unrated;
 use crate::domain::period::{Timestamp, Zone};
 use crate::jobs::{self, Job};
 use crate::runner::due::{Due, due};
+use crate::store::bills::{self, ParkedBill};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
 use crate::store::status::{self, SuspenseRow};
@@ -130,6 +131,7 @@ struct Status {
     by_reason: Vec<(String, i64)>,
     named: Vec<SuspenseRow>,
     parked: Vec<(String, i64)>,
+    parked_bills: Vec<ParkedBill>,
     quarantined: Vec<(String, i64)>,
     /// Open ones by kind.
     exceptions: Vec<(String, i64)>,
@@ -152,6 +154,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         by_reason: status::suspense_by_reason(&mut tx).await?,
         named: status::suspense(&mut tx, NAMED).await?,
         parked: status::parked_accounts(&mut tx, NAMED).await?,
+        parked_bills: bills::parked_bills(&mut tx, NAMED).await?,
         quarantined: status::quarantined(&mut tx).await?,
         exceptions: exceptions::open_by_kind(&mut tx).await?,
         refund_requests: status::refund_requests(&mut tx).await?,
@@ -161,7 +164,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
     db.close().await;
     session.output.show(&status.to_json(config.zone), || status.words(config.zone));
     let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
-    let waits = waiting.iter().any(|counts| !counts.is_empty());
+    let waits = waiting.iter().any(|counts| !counts.is_empty()) || !status.parked_bills.is_empty();
     Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
 }
 
@@ -180,6 +183,10 @@ impl Status {
             })
         };
         let parked = |(id, messages): &(String, i64)| json!({ "account_id": id, "messages": messages });
+        let parked_bill = |bill: &ParkedBill| {
+            let ParkedBill { account_id, month, fault } = bill;
+            json!({ "account_id": account_id, "month": month, "fault": fault })
+        };
         json!({
             "uncharged": { "batches": self.waiting.batches, "messages": self.waiting.messages },
             "charged_at": self.charged_at.map(|at| zone.format(at)),
@@ -188,6 +195,7 @@ impl Status {
             "suspense": map(&self.by_reason),
             "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
             "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
+            "parked_bills": self.parked_bills.iter().map(parked_bill).collect::<Vec<_>>(),
             "quarantined": map(&self.quarantined),
             "exceptions": map(&self.exceptions),
             "refund_requests": self.refund_requests,
@@ -230,6 +238,9 @@ impl Status {
         }
         for (account, messages) in &self.parked {
             lines.push(format!("Parked account {account}: {} messages wait", count(*messages)));
+        }
+        for ParkedBill { account_id, month, fault } in &self.parked_bills {
+            lines.push(format!("The bill of account {account_id} for {month} waits: {fault}"));
         }
         if !self.named.is_empty() {
             let row = |row: &SuspenseRow| {

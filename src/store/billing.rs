@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::db::{Row, Tx, Value, values};
+use super::db::{Dialect, Row, Tx, Value, values};
 use super::error::StoreError;
 use super::facts;
 use super::staging::{create_temporary, drop_temporary};
@@ -171,6 +171,10 @@ impl Gathered {
             tx.execute(sql, values![span.upto.0, span.from.0]).await?;
         }
         tx.execute("create index bill_parts_account on bill_parts (account_id)", vec![]).await?;
+        if tx.dialect() == Dialect::Postgres {
+            // Else each page would read the whole table.
+            tx.execute("analyze bill_parts", vec![]).await?;
+        }
         Ok(Gathered { after: String::new() })
     }
 
@@ -206,9 +210,9 @@ impl Gathered {
 
     pub async fn close(self, tx: &mut Tx) -> Result<(), StoreError> {
         match tx.dialect() {
-            super::Dialect::Sqlite => drop_temporary(tx, &["bill_parts"]).await,
+            Dialect::Sqlite => drop_temporary(tx, &["bill_parts"]).await,
             // The next month of the run gathers anew.
-            super::Dialect::Postgres => tx.execute("drop table bill_parts", vec![]).await.map(|_| ()),
+            Dialect::Postgres => tx.execute("drop table bill_parts", vec![]).await.map(|_| ()),
         }
     }
 }

@@ -162,6 +162,25 @@ pub async fn parked(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> {
     tx.rows(sql, vec![]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 
+/// A bill that waits for a fault to be mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedBill {
+    pub account_id: String,
+    /// As people write it: `2026-03`.
+    pub month: String,
+    pub fault: String,
+}
+
+/// The first bills that wait, oldest month first.
+pub async fn parked_bills(tx: &mut Tx, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
+    let sql = "select account_id, month, fault from bills_parked where run_no is null \
+               order by month, account_id limit $1";
+    let parked = |row: &Row| {
+        Ok(ParkedBill { account_id: row.text(0)?, month: month_text(row.int(1)?), fault: row.text(2)? })
+    };
+    tx.rows(sql, values![limit]).await?.iter().map(parked).collect()
+}
+
 /// A bill as it is kept, without its lines, and what is still due of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BillRow {

@@ -257,6 +257,9 @@ fn f110_a_bill_that_cannot_be_made_waits_and_stops_nobody_else() {
         assert_eq!((&run["counts"]["parked"], &run["parked"][0]["account_id"]), (&json!(1), &json!("acme")));
         assert_eq!(program.json(&["bill", "list"]), json!([]));
         program.run(&["bill", "show", "acme", "2026-03", "--json"]).refuses("bill_parked");
+        let status = program.run(&["status", "--json"]).exits(3).json();
+        let waits = json!({ "account_id": "acme", "month": "2026-03", "fault": run["parked"][0]["fault"] });
+        assert_eq!(status["parked_bills"], json!([waits]));
         charge(&mut program, "2026-05-01T00:30:00+08:00");
         let run = program.run(RUN).exits(3).json();
         assert_eq!((&run["counts"]["bills"], &run["counts"]["parked"]), (&json!(1), &json!(1)));

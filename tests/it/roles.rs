@@ -49,10 +49,23 @@ fn do_business(program: &mut Program) {
         (&["exception", "approve", "1", "--reason", "the carrier erred"], 0),
         (&["exception", "dismiss", "2", "--reason", "the carrier erred"], 0),
     ];
+    let month: &[(&[&str], i32)] = &[
+        (&["--run-job", "aggregate-charges", "--catch-up"], 0),
+        (&["--run-job", "settle-receipts", "--catch-up"], 0),
+        (&["--run-job", "monthly-bills", "--catch-up", "--dry-run"], 0),
+        (&["--run-job", "monthly-bills", "--catch-up"], 0),
+        (&["bill", "show", "acme", "2026-04"], 0),
+        (&["invoice", "buyer", "set", "acme", "--title", "Acme"], 0),
+        (&["invoice", "issue", "acme", "--order", "acme-o1"], 0),
+        (&["invoice", "return", "acme-i1"], 0),
+        (&["invoice", "issue", "acme", "--bill", "2026-03"], 0),
+    ];
     program.at("2026-03-01T12:00:00+08:00");
     done.iter().for_each(|(command, code)| drop(program.run(command).exits(*code)));
     program.at("2026-03-01T13:00:00+08:00");
     later.iter().for_each(|(command, code)| drop(program.run(command).exits(*code)));
+    program.at("2026-04-01T00:30:00+08:00");
+    month.iter().for_each(|(command, code)| drop(program.run(command).exits(*code)));
 }
 
 /// The database's name is unique, and so are the roles named after it.
@@ -105,7 +118,8 @@ fn f109_the_run_role_does_all_business_and_cannot_change_the_ledger() {
     assert_eq!(digest_of(&run), digest_of(&undisturbed.url));
     assert_sound(&run);
 
-    for table in ["entries", "postings", "charges", "messages", "top_ups"] {
+    for table in ["entries", "postings", "charges", "messages", "top_ups", "bills", "bill_lines", "invoices"]
+    {
         for sql in [
             format!("update {table} set account_id = 'mallory'"),
             format!("delete from {table}"),
