@@ -21,6 +21,8 @@ pub mod config;
 pub mod ingest;
 pub mod store;
 pub mod progress;
+pub mod files;
+pub mod export;
 pub mod intake;
 pub mod spool;
 pub mod clock;

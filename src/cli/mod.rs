@@ -8,6 +8,7 @@ mod daemon;
 mod exceptions;
 mod explain;
 mod intake;
+mod journal;
 mod manual;
 mod operations;
 mod orders;
@@ -141,6 +142,9 @@ enum Command {
     Price(prices::PriceCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
+    /// The books, for other programs
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Why things are as they are
     #[command(subcommand)]
     Explain(explain::Explain),
@@ -212,6 +216,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
+        Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),
         Some(Command::Completions { shell }) => manual::completions(shell),

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod batches;
 pub mod exceptions;
+pub mod journal;
 pub mod orders;
 pub mod story;
 pub mod usage;
@@ -18,6 +19,9 @@ pub enum DeskError {
     /// A rule says no; nothing was changed.
     #[error("{message}")]
     Refused { code: &'static str, message: String },
+    /// A file of ours can't be written.
+    #[error("{0} can't be written")]
+    Write(String, #[source] std::io::Error),
     #[error(transparent)]
     Intake(#[from] IntakeError),
     #[error(transparent)]

@@ -40,6 +40,9 @@ pub enum StoreError {
     Aborted,
     #[error("{what}; {remedy}")]
     Unfit { what: &'static str, remedy: &'static str, source: sqlx::Error },
+    /// Whoever took the rows wants no more of them, and knows why.
+    #[error("the rows were not read to the end")]
+    Stopped,
     #[error("the database holds what it can't: {0}")]
     Corrupt(String),
     #[error("the database answered: {0}")]

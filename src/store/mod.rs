@@ -22,6 +22,7 @@ pub mod digest;
 pub mod exceptions;
 pub mod failures;
 pub mod invariants;
+pub mod journal;
 pub mod leases;
 pub mod messages;
 pub mod notices;

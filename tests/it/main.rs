@@ -15,6 +15,7 @@ mod faults_restart;
 mod formats;
 mod hostile;
 mod hostile_files;
+mod journal;
 mod operation;
 mod properties;
 mod receipts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 use quittance::config::{Config, Names};
+use quittance::desk::journal::{Wanted, export};
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
@@ -404,6 +405,14 @@ impl Books {
         let mut told: Vec<String> = rows.iter().map(|row| row.text(0).expect("text")).collect();
         told.sort();
         told
+    }
+
+    /// The journal of the books, as a file.
+    pub async fn journal(&self, wanted: Wanted) -> Vec<u8> {
+        let mut out = Vec::new();
+        let written = export(&self.db, self.config.zone, wanted, &mut out, &Silent).await;
+        written.expect("the journal is written");
+        out
     }
 
     pub async fn close(self) {
