@@ -18,3 +18,4 @@ pub mod account;
 pub mod charge;
 pub mod settle;
 pub mod order;
+pub mod invoice;

@@ -1,0 +1,98 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn money(text: &str) -> Micros {
+    Micros::parse(text).unwrap()
+}
+
+fn supply(product: &str, vat_ppm: i64, amount: &str) -> Supply {
+    Supply { product: product.into(), units: 10, vat_ppm, amount: money(amount) }
+}
+
+fn reckon(supplies: &[Supply], amount: &str, deficit: &str) -> Result<Figures, InvoiceRefusal> {
+    figures(supplies, money(amount), money(deficit), "fee")
+}
+
+#[test]
+fn vat_is_computed_once_a_rate_and_lines_sum_to_it() {
+    let supplies = [supply("a", 60_000, "0.054"), supply("b", 60_000, "0.054"), supply("c", 90_000, "109")];
+    let invoice = reckon(&supplies, "109.10", "0").unwrap();
+    let shares: Vec<_> = invoice.breakdown.iter().map(|s| (s.vat_ppm, s.net, s.vat, s.gross)).collect();
+    let six = (60_000, money("0.09"), money("0.01"), money("0.1"));
+    assert_eq!(shares, [six, (90_000, money("100"), money("9"), money("109"))]);
+    let lines: Vec<_> = invoice.lines.iter().map(|line| (line.gross, line.net)).collect();
+    // 0.05 / 1.06 is 0.05 for each line, but 0.09 for both.
+    assert_eq!(
+        lines,
+        [(money("0.05"), money("0.05")), (money("0.05"), money("0.04")), (money("109"), money("100"))]
+    );
+    assert_eq!((invoice.net, invoice.vat, invoice.total), (money("100.09"), money("9.01"), money("109.1")));
+}
+
+#[test]
+fn refunds_after_earlier_invoices_lower_the_next_one() {
+    let supplies = [supply("a", 60_000, "500")];
+    assert_eq!(reckon(&supplies, "500", "200").unwrap().total, money("300"));
+    let whole = InvoiceRefusal::Deficit { amount: money("500"), deficit: money("500") };
+    assert_eq!(reckon(&supplies, "500", "500"), Err(whole));
+    assert_eq!(reckon(&supplies, "500", "499.991").unwrap_err().code(), "invoice_deficit");
+    assert_eq!(reckon(&supplies, "500", "499.99").unwrap().total, money("0.01"));
+    assert_eq!(reckon(&supplies, "500", "-7").unwrap().total, money("500"));
+}
+
+#[test]
+fn nothing_is_invoiced_for_nothing() {
+    assert_eq!(reckon(&[], "0", "0"), Err(InvoiceRefusal::Nothing));
+    assert_eq!(reckon(&[supply("a", 60_000, "0.009")], "0.009", "0"), Err(InvoiceRefusal::Nothing));
+    assert_eq!(reckon(&[supply("a", 60_000, "-5")], "-5", "0"), Err(InvoiceRefusal::Nothing));
+}
+
+#[test]
+fn credit_codes_are_checked_by_their_last_character() {
+    for code in ["91110108769914581E", "91330106673959654P"] {
+        assert_eq!(CreditCode::parse(code).unwrap().to_string(), code);
+        let other = if code.ends_with('E') { "P" } else { "E" };
+        assert_eq!(CreditCode::parse(&format!("{}{other}", &code[..17])), None);
+    }
+    for text in
+        ["", "91330106673959654p", "9133010667395965", "91330106673959654PP", "9133010667395965IP", "短"]
+    {
+        assert_eq!(CreditCode::parse(text), None, "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_invoice_always_adds_up(
+        parts in prop::collection::vec((0..4usize, 0..3usize, 1..50_000_000i64), 1..8),
+        rest in 0..CENT,
+        deficit in 0..60_000_000i64,
+    ) {
+        let supplies: Vec<Supply> = parts.iter().map(|(product, rate, amount)| Supply {
+            product: product.to_string(),
+            units: 1,
+            vat_ppm: [0, 60_000, 130_000][*rate],
+            amount: Micros(*amount),
+        }).collect();
+        // As a bill's total: rounded down, or the nearest.
+        let sum: i64 = parts.iter().map(|(_, _, amount)| amount).sum();
+        let amount = Micros((sum + rest / 2) / CENT * CENT);
+        if let Ok(invoice) = figures(&supplies, amount, Micros(deficit), "fee") {
+            let owed = (deficit + CENT - 1) / CENT * CENT;
+            prop_assert_eq!(invoice.total.0, amount.0 - owed);
+            prop_assert_eq!(invoice.net.0 + invoice.vat.0, invoice.total.0);
+            for share in &invoice.breakdown {
+                let of_rate = |rate: i64| rate == share.vat_ppm;
+                let lines = invoice.lines.iter().filter(|line| of_rate(line.vat_ppm));
+                let less = invoice.allowances.iter().filter(|less| of_rate(less.vat_ppm));
+                let (gross, net) = lines.fold((0, 0), |sum, line| (sum.0 + line.gross.0, sum.1 + line.net.0));
+                let (gross, net) = less.fold((gross, net), |sum, a| (sum.0 - a.gross.0, sum.1 - a.net.0));
+                prop_assert_eq!((gross, net), (share.gross.0, share.net.0));
+                prop_assert!((share.net.0 * (1_000_000 + share.vat_ppm) / 1_000_000 - share.gross.0).abs() <= CENT);
+            }
+            let cents = invoice.lines.iter().all(|line| line.gross.0 % CENT == 0 && line.net.0 % CENT == 0);
+            prop_assert!(cents && invoice.total.0 > 0);
+        }
+    }
+}
