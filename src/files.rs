@@ -23,6 +23,11 @@ impl WholeFile {
         Ok(WholeFile { temporary: BufWriter::with_capacity(1 << 16, temporary), path: path.to_owned() })
     }
 
+    /// Where it is as long as it is not whole, for what writes into it by name.
+    pub fn temporary(&self) -> &Path {
+        self.temporary.get_ref().path()
+    }
+
     /// Gives the file its name, in place of another of that name.
     pub fn replace(self) -> io::Result<()> {
         let path = self.path.clone();

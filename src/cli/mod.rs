@@ -4,6 +4,7 @@
 //! for people, one JSON object for scripts.
 
 mod accounts;
+mod backup;
 mod daemon;
 mod exceptions;
 mod explain;
@@ -114,6 +115,8 @@ enum Command {
     },
     /// Check the configuration and show what it says
     CheckConfig,
+    /// Copy the SQLite database into a new file while everything goes on, and check the copy
+    Backup { file: PathBuf },
     /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
     Digest,
     /// Hand in files
@@ -206,6 +209,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Status) => status::status(session).await,
         Some(Command::Migrate { roles }) => operations::migrate(session, roles).await,
         Some(Command::CheckConfig) => operations::check_config(session),
+        Some(Command::Backup { file }) => backup::run(session, &file).await,
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,
         Some(Command::Batch(command)) => intake::batch(session, command).await,

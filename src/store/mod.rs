@@ -16,6 +16,7 @@ mod url;
 mod value;
 
 pub mod accounts;
+pub mod backup;
 pub mod batches;
 pub mod charging;
 pub mod digest;

@@ -1,5 +1,6 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
+mod backup;
 mod cli;
 mod concurrent;
 mod daemon;
