@@ -30,4 +30,5 @@ mod support;
 mod systemd;
 mod tables;
 mod tidy;
+mod ubl;
 mod usage;
