@@ -28,6 +28,7 @@ pub mod spool;
 pub mod clock;
 pub mod instance;
 pub mod settling;
+pub mod billing;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

@@ -8,12 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
 use crate::domain::account::Account;
-use crate::domain::charge::Charge;
+use crate::domain::bill::{BilledPrice, billed_price};
+use crate::domain::charge::{Charge, Payer};
 use crate::domain::period::Timestamp;
 use crate::domain::price::Buyer;
 use crate::domain::settle::{
     Failure, GivenBack, Kept, Paid, SettledBy, SettledParts, failed_units, settle_account,
 };
+use crate::store::billing::{BilledUpTo, billed_prices};
 use crate::store::charging::{Effects, Plans, load_accounts};
 use crate::store::failures::FailedMessage;
 use crate::store::settling::{self, ChargeKey, FinalUpTo, Returns};
@@ -54,6 +56,7 @@ pub struct GivingBack<'c> {
     config: &'c Config,
     by: SettledBy,
     pub final_up_to: FinalUpTo,
+    billed_up_to: BilledUpTo,
     effects: Effects,
     pub returns: Returns,
 }
@@ -65,12 +68,15 @@ impl<'c> GivingBack<'c> {
         run_no: i64,
         as_of: Timestamp,
     ) -> Result<GivingBack<'c>, StoreError> {
+        // Until this transaction ends no month is billed, and what is billed stays so (D60).
+        let billed_up_to = BilledUpTo::hold(tx).await?;
         Ok(GivingBack {
             config,
             by: SettledBy { run_no, portion: 0 },
             final_up_to: FinalUpTo::load(tx).await?,
+            billed_up_to,
             effects: Effects::new(tx, run_no, as_of),
-            returns: Returns::new(tx, run_no),
+            returns: Returns::new(tx, run_no, config.zone, billed_up_to.next_month(config.zone)),
         })
     }
 
@@ -90,11 +96,14 @@ impl<'c> GivingBack<'c> {
         let charges = settling::charges(tx, windows).await?;
         let settled = claims().map(|claim| (&*claim.message.account_id, claim.message.key));
         let mut settled = settling::settled_parts(tx, settled).await?;
+        let billed = claims().filter(|claim| self.is_billed(claim)).map(|claim| &*claim.message.account_id);
+        let mut prices = billed_prices(tx, billed.collect::<BTreeSet<_>>()).await?;
         let mut answers = Vec::new();
         for (id, claims) in together {
             let paid: Vec<_> = claims.iter().map(|claim| paid(claim, &charges, &mut settled)).collect();
+            let prices = prices.remove(*id).unwrap_or_default();
             answers.push(match accounts.remove(*id) {
-                Some(Ok((account, last_entry))) => self.settle_account(account, last_entry, claims, paid),
+                Some(Ok(loaded)) => self.settle_account(loaded, claims, paid, &prices),
                 Some(Err(fault)) => Err(fault.to_string()),
                 None => Err("the account is gone".into()),
             });
@@ -106,10 +115,10 @@ impl<'c> GivingBack<'c> {
 
     fn settle_account(
         &mut self,
-        mut account: Account,
-        last_entry: i64,
+        (mut account, last_entry): (Account, i64),
         claims: &[Claim<'_>],
         paid: Vec<Option<Vec<Paid>>>,
+        billed_prices: &[BilledPrice],
     ) -> AccountAnswers {
         let before = account.clone();
         let (zone, by, catalog) = (self.config.zone, self.by, &self.config.catalog);
@@ -121,12 +130,16 @@ impl<'c> GivingBack<'c> {
             }
             let product = catalog.get(&claim.message.product).ok_or("its product is not configured")?;
             self.price(&mut paid, claim.message, &account);
+            let billed = self.is_billed(claim);
+            if billed {
+                self.price_billed(&mut paid, claim, billed_prices);
+            }
             claimed.push(index);
             failures.push(Failure {
                 product,
                 received_at: claim.received_at,
                 window: Timestamp(claim.charged.window),
-                billed: false,
+                billed,
                 was_final: self.final_up_to.covers(claim.charged.window, claim.charged.run_no),
                 paid,
             });
@@ -156,6 +169,24 @@ impl<'c> GivingBack<'c> {
         }
         self.effects.account(&before, &account, last_entry, &settled.entries);
         Ok(answers)
+    }
+
+    /// Whether what a claim is about stands on a bill.
+    fn is_billed(&self, claim: &Claim<'_>) -> bool {
+        self.billed_up_to.covers(claim.charged.window, claim.charged.run_no)
+    }
+
+    /// Units that `volume` lists priced anew at the month's end are worth what they were billed at (D51).
+    fn price_billed(&self, paid: &mut [Paid], claim: &Claim<'_>, prices: &[BilledPrice]) {
+        let message = claim.message;
+        let Some(product) = self.config.catalog.get(&message.product) else { return };
+        let class = product.price_class(&message.template_type, &message.country);
+        let window = Timestamp(claim.charged.window);
+        let month = self.config.zone.month_of(window).number();
+        let price = billed_price(prices, month, &product.id, class, window);
+        for part in paid.iter_mut().filter(|part| part.payer == Payer::Payg) {
+            part.billed_price = price;
+        }
     }
 
     /// Units that a plan paid without a price being known get the one that was configured since, for

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod backup;
+mod bills;
 mod daemon;
 mod exceptions;
 mod explain;
@@ -143,6 +144,9 @@ enum Command {
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
+    /// Monthly bills
+    #[command(subcommand)]
+    Bill(bills::BillCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
     /// The books, for other programs
@@ -219,6 +223,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
+        Some(Command::Bill(command)) => bills::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,

@@ -11,6 +11,7 @@
 pub mod reader;
 pub mod values;
 
+pub mod bills;
 pub mod database;
 pub mod packages;
 pub mod prices;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use self::bills::{Bills, Invoices};
 use self::database::{Database, is_open_to_others};
 use self::products::Products;
 use self::reader::{Fault, File};
@@ -64,6 +66,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The directory into which gateways drop files.
     pub spool: Option<PathBuf>,
+    pub bills: Bills,
+    pub invoices: Invoices,
     pub catalog: Catalog,
     pub book: PriceBook,
     /// What one unit of each product is called: `message`, `email`.
@@ -230,6 +234,8 @@ fn assemble(
         schedules: settings.schedules,
         listen: settings.listen,
         spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
+        bills: settings.bills,
+        invoices: settings.invoices,
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod batches;
+pub mod bills;
 pub mod exceptions;
 pub mod journal;
 pub mod orders;

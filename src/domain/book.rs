@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::money::Micros;
 use super::package::Package;
 use super::period::{Timestamp, Validity};
-use super::price::{Buyer, ListKey, Rate, Scope};
+use super::price::{Buyer, ListKey, Method, Rate, Scope};
 
 /// All price lists and packages, complete and checked. Only [`PriceBook::new`] makes one: looking
 /// up relies on the order of the lists.
@@ -102,6 +102,16 @@ impl PriceBook {
         stretch
     }
 
+    /// Times at which `volume` lists, or those they stand beside, begin or end: units before and after one
+    /// of them are priced apart at the month's end (D51). None where there are no such lists.
+    pub fn volume_cuts(&self) -> Vec<Timestamp> {
+        let volume = |product: &str| {
+            self.rates.iter().any(|rate| rate.method == Method::Volume && *rate.product == *product)
+        };
+        let of_volume = self.rates.iter().filter(|rate| volume(&rate.product));
+        of_volume.flat_map(|rate| [Some(rate.from), rate.until]).flatten().collect()
+    }
+
     /// The lists of one key, by start.
     fn lists(&self, key: ListKey<'_>) -> &[Rate] {
         let from = self.rates.partition_point(|rate| rate.key() < key);
@@ -178,7 +188,7 @@ pub enum Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::price::{Method, Tier};
+    use super::super::price::Tier;
     use super::*;
 
     const A1: Buyer<'_> = Buyer { account_id: "A1", kind: "enterprise", currency: "USD" };

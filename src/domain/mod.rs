@@ -18,4 +18,5 @@ pub mod account;
 pub mod charge;
 pub mod settle;
 pub mod order;
+pub mod bill;
 pub mod invoice;

@@ -95,6 +95,11 @@ impl OrderRefusal {
     }
 }
 
+/// The id of an account's so many-eth order.
+pub fn order_id(account_id: &str, order_no: i64) -> String {
+    format!("{account_id}-o{order_no}")
+}
+
 /// Takes an order at `now`, paid whole from the balance, or says why not.
 pub fn place_order(
     customer: &Customer,
@@ -128,7 +133,7 @@ pub fn place_order(
     entry.debit(Ledger::Balance, &customer.currency, total.0)?;
     Ok(Order {
         order_no,
-        order_id: format!("{}-o{order_no}", customer.account_id),
+        order_id: order_id(&customer.account_id, order_no),
         placed_at: now,
         total,
         plans,

@@ -40,6 +40,8 @@ pub struct Paid {
     pub unit_price: Option<Micros>,
     /// What they are worth in the books, without VAT.
     pub net: Micros,
+    /// What a unit was billed at, where the month's end made that another price (D51).
+    pub billed_price: Option<Micros>,
 }
 
 /// Who paid for the charged units of a message, from the charges of its class, window and run.
@@ -57,6 +59,7 @@ pub fn paid_units(charges: &[Charge], place: Place, units: i64) -> Vec<Paid> {
             units,
             unit_price: charge.unit_price,
             net: charge.net.share_rounded(units, charge.units.max(1)),
+            billed_price: None,
         })
         .collect()
 }
@@ -279,7 +282,10 @@ impl Settler<'_> {
         failure: &Failure<'_>,
         piece: Paid,
     ) -> Result<GivenBack, SettleFault> {
-        let gross = piece.unit_price.unwrap_or_default().times(piece.units)?;
+        // Of a billed month what the bill asked for is given back, whatever was charged before (D51).
+        let billed_price = piece.billed_price.filter(|_| failure.billed && piece.payer == Payer::Payg);
+        let unit_price = billed_price.or(piece.unit_price);
+        let gross = unit_price.unwrap_or_default().times(piece.units)?;
         let vat_ppm = failure.product.vat_at(failure.window);
         let currency = self.account.currency.clone();
         let (to, net) = match piece.payer {
@@ -298,8 +304,8 @@ impl Settler<'_> {
         };
         entry.debit(failure.held_in(piece.payer), &currency, net.0)?;
         let net_of_gross = match piece.payer {
-            Payer::Payg => net,
-            Payer::Plan(_) => gross.net_of_vat(vat_ppm),
+            Payer::Payg if billed_price.is_none() => net,
+            _ => gross.net_of_vat(vat_ppm),
         };
         entry.debit(Ledger::VatPending, &currency, gross.minus(net_of_gross)?.0)?;
         entry.debit(Ledger::RefundDifference, &currency, net_of_gross.minus(net)?.0)?;
@@ -308,14 +314,7 @@ impl Settler<'_> {
             entry.debit(Ledger::QuotaIssued, commodity, piece.units)?;
             entry.credit(failure.units_held_in(piece.payer), commodity, piece.units)?;
         }
-        Ok(GivenBack {
-            from: piece.payer,
-            to,
-            units: piece.units,
-            unit_price: piece.unit_price,
-            amount: gross,
-            net,
-        })
+        Ok(GivenBack { from: piece.payer, to, units: piece.units, unit_price, amount: gross, net })
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
+pub mod monthly_bills;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -130,6 +131,15 @@ pub const ALL: &[Job] = &[
         // It gives back at any time, and makes nothing final while the time is in doubt.
         irreversible: false,
         work: Work::Books(|run| Box::pin(settle_receipts::run(run))),
+    },
+    Job {
+        name: "monthly-bills",
+        about: "bills the months that have ended and takes the payment",
+        verb: "bill",
+        // From the 1st at 00:30 each hour until charging has caught up; then there is nothing to do.
+        schedule: "30 * * * *",
+        irreversible: true,
+        work: Work::Books(|run| Box::pin(monthly_bills::run(run))),
     },
 ];
 

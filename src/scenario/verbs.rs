@@ -51,6 +51,8 @@ impl Stage {
             "approve" => self.approve(&mut given),
             "dismiss" => self.dismiss(&mut given),
             "usage" => self.usage(&mut given),
+            "bill" => self.bill(&mut given),
+            "bills" => self.bills(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
         }?;
@@ -372,6 +374,9 @@ impl Stage {
                     let _ = writeln!(said, "{} {}  waits: {}", row.account_id, row.message_id, row.reason);
                 }
             }
+        }
+        if job.name == "monthly-bills" {
+            said.push_str(&self.billed(&finished, dry_run)?);
         }
         finished.effects.iter().for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));
         if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {

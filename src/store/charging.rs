@@ -190,8 +190,7 @@ pub async fn load_accounts(
     let list = placeholders(ids.len());
     let bound = || ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
     let sql = format!(
-        "select account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries from accounts \
-         where account_id in ({list}) order by account_id{}",
+        "select {ACCOUNT} from accounts where account_id in ({list}) order by account_id{}",
         tx.for_update()
     );
     let mut accounts = BTreeMap::new();
@@ -235,7 +234,12 @@ fn placeholders(count: usize) -> String {
     (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
 }
 
-fn account(row: &Row) -> Result<(Account, i64), StoreError> {
+/// The columns of an account, as [`account`] reads them.
+pub(super) const ACCOUNT: &str =
+    "account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries";
+
+/// An account of its nine columns, and the number of its last ledger entry.
+pub(super) fn account(row: &Row) -> Result<(Account, i64), StoreError> {
     let (kind, status) = (row.text(1)?, row.text(3)?);
     let corrupt = |what: &str| StoreError::Corrupt(format!("an account of the {what}"));
     let account = Account {

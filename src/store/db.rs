@@ -18,7 +18,7 @@ use sqlx::{
     Transaction,
 };
 
-use super::dialect::for_update;
+use super::dialect::{for_share, for_update};
 use super::error::StoreError;
 use super::url::{place, postgres_options};
 pub use super::value::Value;
@@ -325,6 +325,12 @@ impl Tx {
     /// What a query ends with whose rows are to be changed: a lock on them, unless nothing will be.
     pub(super) fn for_update(&self) -> &'static str {
         if self.reads { "" } else { for_update(self.dialect()) }
+    }
+
+    /// What a query ends with whose rows nobody may change until the transaction ends, unless it only
+    /// reads one state of them anyway.
+    pub(super) fn for_share(&self) -> &'static str {
+        if self.reads { "" } else { for_share(self.dialect()) }
     }
 
     /// Runs a statement and gives the number of rows it touched.

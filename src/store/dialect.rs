@@ -14,6 +14,14 @@ pub fn for_update(dialect: Dialect) -> &'static str {
     }
 }
 
+/// The same for many that read, of which nobody may change it meanwhile.
+pub fn for_share(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " for share",
+    }
+}
+
 /// The same for one table of a join.
 pub fn for_update_of(dialect: Dialect, table: &str) -> String {
     match dialect {

@@ -86,6 +86,25 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "titttiitiiii",
     ),
     (
+        "bills",
+        "select account_id, month, bill_id, currency, total, paid, accrued from bills order by account_id, month",
+        "tittiii",
+    ),
+    (
+        "bill_lines",
+        "select account_id, month, kind, product, template_type, country, units, unit_price, amount, net, vat_ppm, \
+         settled, ref from bill_lines order by account_id, month, line_no",
+        "tittttiiiiiit",
+    ),
+    ("claims", "select account_id, kind, ref, amount from claims order by account_id, kind, ref", "ttti"),
+    (
+        "invoices",
+        "select i.account_id, i.invoice_id, i.number, i.kind, i.ref, i.type, i.net, i.vat, i.total, r.number \
+         from invoices i left join invoice_returns r on r.account_id = i.account_id \
+         and r.invoice_no = i.invoice_no order by i.account_id, i.invoice_no",
+        "ttttttiiit",
+    ),
+    (
         "exceptions",
         "select distinct kind, account_id, id_hi, id_lo, part, coalesce(resolution, 'open') as resolution \
          from exceptions order by kind, account_id, id_hi, id_lo, part, resolution",

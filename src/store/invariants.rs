@@ -1,6 +1,9 @@
 //! What must hold in the books at all times, each as a query for the rows that break it
-//! (I01-I10, I12, I13, I15, I28). Cheap enough to be asked after every step of a scenario.
+//! (I01-I10, I12, I13, I15, I22-I25, I28). Cheap enough to be asked after every step of a scenario.
 
+mod bills;
+
+use super::bills::changed;
 use super::db::Tx;
 use super::error::StoreError;
 use super::settling::FinalUpTo;
@@ -24,12 +27,13 @@ const INVARIANTS: &[(&str, &str)] = &[
          where s.account_id = a.account_id and s.ledger = 'Liabilities:Customer:Balance'), 0)",
     ),
     (
-        "I04 an account's unbilled amount is the sum of its postings and of its charges",
+        "I04 an account's unbilled amount is the sum of its postings, and of its charges less what was billed",
         "select a.account_id from accounts a where a.unbilled <> coalesce((select sum(s.amount) from postings s \
          where s.account_id = a.account_id and s.ledger = 'Assets:Unbilled'), 0) \
          or a.unbilled <> coalesce((select sum(c.amount) from charges c where c.account_id = a.account_id), 0) \
          - coalesce((select sum(r.amount) from returns r where r.account_id = a.account_id \
-           and r.money_to = 'unbilled'), 0)",
+           and r.money_to = 'unbilled'), 0) \
+         - coalesce((select sum(b.accrued) from bills b where b.account_id = a.account_id), 0)",
     ),
     ("I05 no balance is below zero", "select account_id from accounts where balance < 0"),
     (
@@ -123,7 +127,9 @@ const INVARIANTS: &[(&str, &str)] = &[
            and (s.ledger = 'Liabilities:Pending:Receipt' or s.ledger like 'Income:%:Plan' \
                 or s.ledger like 'Income:%:Payg')), 0) \
          + coalesce((select sum(c.net) from charges c where c.account_id = a.account_id), 0) \
-         - coalesce((select sum(r.net) from returns r where r.account_id = a.account_id), 0) <> 0",
+         - coalesce((select sum(r.net) from returns r where r.account_id = a.account_id), 0) \
+         + coalesce((select sum(l.net) from bill_lines l where l.account_id = a.account_id \
+           and l.kind = 'adjustment'), 0) <> 0",
     ),
     (
         "I15 plan units that were charged and not given back are pending or consumed",
@@ -162,7 +168,7 @@ const INVARIANTS: &[(&str, &str)] = &[
 pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();
     let done = FinalUpTo::load(tx).await?;
-    for (what, query) in INVARIANTS {
+    for (what, query) in INVARIANTS.iter().chain(bills::INVARIANTS) {
         let query = query
             .replace("{final_window}", &done.window.0.to_string())
             .replace("{final_run}", &done.run_no.to_string())
@@ -171,5 +177,7 @@ pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
             broken.push(format!("{what}: {}", row.text(0)?));
         }
     }
+    let changed = changed(tx).await?.into_iter().take(5);
+    broken.extend(changed.map(|bill| format!("I24 a bill is as it was issued: {bill}")));
     Ok(broken)
 }

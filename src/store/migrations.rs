@@ -14,6 +14,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("lean_books", include_str!("../../migrations/0005_lean_books.sql")),
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
     ("money", include_str!("../../migrations/0007_money.sql")),
+    ("bills", include_str!("../../migrations/0010_bills.sql")),
 ];
 
 /// The version that this binary works with.

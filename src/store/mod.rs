@@ -18,6 +18,8 @@ mod value;
 pub mod accounts;
 pub mod backup;
 pub mod batches;
+pub mod billing;
+pub mod bills;
 pub mod charging;
 pub mod digest;
 pub mod exceptions;

@@ -15,8 +15,14 @@ use super::facts;
 /// Tables to which rows are added and never changed.
 const ADDED_TO: &[&str] = &[
     "activations",
+    "bill_lines",
+    "bill_months",
+    "billed_prices",
+    "bills",
     "charges",
     "entries",
+    "invoice_returns",
+    "invoices",
     "messages",
     "not_charged",
     "postings",

@@ -14,7 +14,7 @@ use crate::domain::charge::{Charge, Payer, Place, Span};
 use crate::domain::ledger::{Entry, LedgerFault};
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
-use crate::domain::period::{Timestamp, window_start};
+use crate::domain::period::{Timestamp, Zone, window_start};
 use crate::domain::settle::{GivenBack, SettledParts, To};
 
 /// Where the charges of a message are found: account, window, run, and class.
@@ -173,15 +173,20 @@ impl ExceptionKind {
 /// Returns and exceptions on their way in.
 pub struct Returns {
     run_no: i64,
+    zone: Zone,
+    /// The oldest month that is not billed; None while none is.
+    open_month: Option<i64>,
     rows: Bulk,
     exceptions: Vec<Vec<Value>>,
 }
 
 impl Returns {
-    pub fn new(tx: &Tx, run_no: i64) -> Returns {
+    pub fn new(tx: &Tx, run_no: i64, zone: Zone, open_month: Option<i64>) -> Returns {
         let columns = "account_id, id_hi, id_lo, part, seq, run_no, received_at, window_start, charge_run, product, \
-                       template_type, country, from_plan, to_plan, money_to, units, unit_price, amount, net, was_final";
-        Returns { run_no, rows: Bulk::new(tx.dialect(), "returns", columns), exceptions: Vec::new() }
+                       template_type, country, from_plan, to_plan, money_to, units, unit_price, amount, net, \
+                       was_final, bill_month";
+        let rows = Bulk::new(tx.dialect(), "returns", columns);
+        Returns { run_no, zone, open_month, rows, exceptions: Vec::new() }
     }
 
     /// What a failed message, or a part of it, gave back.
@@ -194,6 +199,8 @@ impl Returns {
         given: &[GivenBack],
         was_final: bool,
     ) {
+        // Money for the balance is listed in the month in which it came, or the oldest that is open (D5).
+        let month = Some(self.zone.month_of(received_at).number()).max(self.open_month);
         for (seq, back) in (1i64..).zip(given) {
             let from_plan = match back.from {
                 Payer::Plan(plan_no) => plan_no,
@@ -225,6 +232,7 @@ impl Returns {
                 back.amount.0.into(),
                 back.net.0.into(),
                 i64::from(was_final).into(),
+                month.filter(|_| back.to == To::Balance).into(),
             ]);
         }
     }

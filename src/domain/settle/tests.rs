@@ -70,7 +70,7 @@ fn account(plans: Vec<Plan>) -> Account {
 
 fn by_plan(plan_no: i64, units: i64) -> Paid {
     let net = Micros(units * 4 * CENT);
-    Paid { payer: Payer::Plan(plan_no), units, unit_price: Some(Micros(5 * CENT)), net }
+    Paid { payer: Payer::Plan(plan_no), units, unit_price: Some(Micros(5 * CENT)), net, billed_price: None }
 }
 
 fn by_payg(account: &mut Account, units: i64) -> Paid {
@@ -78,7 +78,7 @@ fn by_payg(account: &mut Account, units: i64) -> Paid {
     let accrual = account.accruals.entry((MONTH, "sms".into(), 60_000)).or_default();
     let net = accrual.add(gross, 60_000).unwrap();
     account.funds.unbilled = account.funds.unbilled.plus(gross).unwrap();
-    Paid { payer: Payer::Payg, units, unit_price: Some(Micros(5 * CENT)), net }
+    Paid { payer: Payer::Payg, units, unit_price: Some(Micros(5 * CENT)), net, billed_price: None }
 }
 
 fn failure<'a>(product: &'a Product, paid: &[Paid]) -> Failure<'a> {
@@ -201,7 +201,13 @@ fn money_for_plan_units_costs_the_difference_and_pays_what_is_due_first() {
 fn a_failure_of_a_billed_month_is_money_on_the_balance() {
     let product = sms();
     let mut acme = account(vec![]);
-    let paid = Paid { payer: Payer::Payg, units: 1, unit_price: Some(Micros(5 * CENT)), net: Micros(47_170) };
+    let paid = Paid {
+        payer: Payer::Payg,
+        units: 1,
+        unit_price: Some(Micros(5 * CENT)),
+        net: Micros(47_170),
+        billed_price: None,
+    };
     let failure = Failure { billed: true, ..failure(&product, &[paid]) };
     assert_eq!(settle(&mut acme, &[failure]).0, [["1 at 0.05 to the balance"]]);
     assert_eq!(acme.funds.balance, Micros(105 * CENT));

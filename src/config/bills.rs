@@ -1,0 +1,81 @@
+//! Reads `[bills]` and `[invoices]` of quittance.toml (R78, R83, D13, D29, D80).
+
+use super::reader::Table;
+use super::values::{country, flag, one_of, text};
+use crate::domain::bill::Rounding;
+use crate::domain::invoice::{CreditCode, Party};
+
+/// How bills are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bills {
+    pub rounding: Rounding,
+    /// Whether accounts that used and bought nothing get a bill, too.
+    pub zero_bills: bool,
+}
+
+/// How invoices are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoices {
+    /// The invoicing entity, which need not be the payee (R83); None where nobody invoices.
+    pub seller: Option<Party>,
+    /// What an invoice is about.
+    pub content: String,
+    /// What its numbers begin with; those of credit notes have an `R` behind it.
+    pub series: String,
+}
+
+impl Default for Invoices {
+    fn default() -> Invoices {
+        Invoices { seller: None, content: "Technical service fee".to_owned(), series: "QT".to_owned() }
+    }
+}
+
+pub fn read_bills(root: &mut Table<'_>) -> Bills {
+    let Some(mut section) = root.table("bills") else { return Bills::default() };
+    let roundings = [("down", Rounding::Down), ("half_up", Rounding::HalfUp)];
+    let bills = Bills {
+        rounding: section.optional("rounding", one_of(&roundings)).unwrap_or_default(),
+        zero_bills: section.optional("zero_bills", flag).unwrap_or_default(),
+    };
+    section.finish();
+    bills
+}
+
+pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
+    let defaults = Invoices::default();
+    let Some(mut section) = root.table("invoices") else { return defaults };
+    let name = section.optional("name", text);
+    let tax_id = section.optional("tax_id", text);
+    let address = section.optional("address", text);
+    let bank = section.optional("bank", text);
+    let country = section.optional("country", |value| {
+        let code = text(value)?;
+        country(&code).map(|()| code)
+    });
+    let country = country.unwrap_or_else(|| "CN".to_owned());
+    let content = section.optional("content", text).unwrap_or(defaults.content);
+    let series = section.optional("series", |value| {
+        let series = text(value)?;
+        let plain = series.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        match plain && series.len() <= 20 {
+            true => Ok(series),
+            false => Err(format!("`{series}` can't begin a number: use up to 20 letters, digits and -")),
+        }
+    });
+    if name.is_none() && (tax_id.is_some() || address.is_some() || bank.is_some()) {
+        section.fault_here("the invoicing entity has no name: add `name`");
+    }
+    if let Some(tax_id) = tax_id.as_ref().filter(|id| country == "CN" && CreditCode::parse(id).is_none()) {
+        let what = format!(
+            "`tax_id`: `{tax_id}` is no unified social credit code: 18 characters, of which the last does not \
+             follow from the others; copy it again"
+        );
+        section.fault_at(section.place_of("tax_id"), what);
+    }
+    section.finish();
+    Invoices {
+        seller: name.map(|name| Party { name, tax_id, address, bank, country }),
+        content,
+        series: series.unwrap_or(defaults.series),
+    }
+}

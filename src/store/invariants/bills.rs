@@ -1,0 +1,141 @@
+//! What must hold of bills and invoices (I22-I25).
+
+/// The month on whose bill a charge stands, given its window and the run that made it.
+macro_rules! month_of {
+    ($window:literal, $run:literal) => {
+        concat!(
+            "(select min(m.month) from bill_months m where m.ends_at > ",
+            $window,
+            " and m.charge_run >= ",
+            $run,
+            ")"
+        )
+    };
+}
+
+/// Whether the account's bill of a month waits for a fault to be mended.
+macro_rules! parked {
+    ($of:literal) => {
+        concat!(
+            "exists (select 1 from bills_parked p where p.account_id = ",
+            $of,
+            ".account_id and p.month = ",
+            $of,
+            ".month and p.run_no is null)"
+        )
+    };
+}
+
+pub const INVARIANTS: &[(&str, &str)] = &[
+    (
+        "I22 a bill's total is the sum of its unsettled lines, in whole hundredths",
+        "select b.bill_id from bills b where b.total % 10000 <> 0 or b.total <> coalesce((select sum(l.amount) \
+         from bill_lines l where l.account_id = b.account_id and l.month = b.month and l.settled = 0), 0)",
+    ),
+    (
+        "I22 a bill has all its lines, and a line its bill",
+        "select b.bill_id from bills b where b.lines <> (select count(*) from bill_lines l \
+           where l.account_id = b.account_id and l.month = b.month) \
+         union all select l.account_id || ' ' || cast(l.month as text) from bill_lines l \
+           where not exists (select 1 from bills b where b.account_id = l.account_id and b.month = l.month)",
+    ),
+    (
+        "I22 a bill's total and what it clears are what the ledger says",
+        "select b.bill_id from bills b \
+         left join entries e on e.account_id = b.account_id and e.cause = 'bill:' || cast(b.month as text) \
+         where b.total <> coalesce((select sum(s.amount) from postings s where s.account_id = e.account_id \
+             and s.entry_no = e.entry_no \
+             and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable')), 0) \
+         or b.accrued <> -coalesce((select sum(s.amount) from postings s where s.account_id = e.account_id \
+             and s.entry_no = e.entry_no and s.ledger = 'Assets:Unbilled'), 0)",
+    ),
+    (
+        "I22 what a bill's balance did not pay is claimed",
+        "select b.bill_id from bills b where b.total - b.paid <> coalesce((select sum(c.amount) from claims c \
+         where c.account_id = b.account_id and c.kind = 'bill' \
+         and c.ref = cast(b.month / 100 as text) || '-' || substr(cast(b.month as text), 5)), 0)",
+    ),
+    (
+        "I23 every charge and return of a billed month is on the one bill that clears it",
+        concat!(
+            "select t.account_id || ' ' || cast(t.month as text) from (select account_id, month, \
+               sum(amount) as amount, sum(units) as units from ( \
+                 select c.account_id, c.amount, c.units, ",
+            month_of!("c.window_start", "c.run_no"),
+            " as month from charges c union all select r.account_id, -r.amount, -r.units, ",
+            month_of!("r.window_start", "r.charge_run"),
+            " from returns r where r.money_to = 'unbilled') p where month is not null group by account_id, month) t \
+             left join bills b on b.account_id = t.account_id and b.month = t.month where not ",
+            parked!("t"),
+            " and (b.accrued is null or b.accrued <> t.amount or t.units <> (select sum(l.units) from bill_lines l \
+               where l.account_id = b.account_id and l.month = b.month and l.kind in ('payg', 'plan', 'return')))"
+        ),
+    ),
+    (
+        "I23 what bills clear is what was charged and not given back of billed months",
+        concat!(
+            "select a.account_id from accounts a where \
+             coalesce((select sum(b.accrued) from bills b where b.account_id = a.account_id), 0) <> \
+             coalesce((select sum(c.amount) from charges c where c.account_id = a.account_id and ",
+            month_of!("c.window_start", "c.run_no"),
+            " is not null), 0) - coalesce((select sum(r.amount) from returns r where r.account_id = a.account_id \
+               and r.money_to = 'unbilled' and ",
+            month_of!("r.window_start", "r.charge_run"),
+            " is not null), 0) and not exists (select 1 from bills_parked p where p.account_id = a.account_id \
+               and p.run_no is null)"
+        ),
+    ),
+    (
+        "I23 orders, their refunds and penalties are on one bill each",
+        "select a.account_id from accounts a where \
+         coalesce((select sum(l.amount) from bill_lines l where l.account_id = a.account_id \
+           and (l.kind in ('order', 'penalty') or l.kind = 'refund' and l.product is null)), 0) <> \
+         coalesce((select sum(s.amount) from entries e join postings s on s.account_id = e.account_id \
+             and s.entry_no = e.entry_no and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable') \
+           where e.account_id = a.account_id and e.cause >= 'order' and e.cause < 'return' \
+           and exists (select 1 from bills b where b.account_id = e.account_id and e.at < b.ends_at \
+             and e.entry_no <= b.last_entry)), 0)",
+    ),
+    (
+        "I24 numbers of bills and invoices have no gap and are given once",
+        "select t.series from (select series, series_no from bills union all select series, series_no from invoices \
+           union all select series, series_no from invoice_returns) t \
+         left join number_series n on n.series = t.series group by t.series, n.last \
+         having count(*) <> count(distinct t.series_no) or min(t.series_no) <> 1 or count(*) <> max(t.series_no) \
+           or n.last is null or n.last <> max(t.series_no)",
+    ),
+    (
+        "I25 money for failures is on the bill of its month, once",
+        concat!(
+            "select t.account_id || ' ' || cast(t.month as text) from (select account_id, bill_month as month, \
+               sum(amount) as amount from returns where money_to = 'balance' and bill_month is not null \
+               group by account_id, bill_month) t join bill_months m on m.month = t.month where not ",
+            parked!("t"),
+            " and t.amount <> -coalesce((select sum(l.amount) from bill_lines l where l.account_id = t.account_id \
+               and l.month = t.month and l.kind = 'refund' and l.product is not null), 0)"
+        ),
+    ),
+    (
+        "I25 money goes back to the balance for what was billed, or for plans",
+        concat!(
+            "select r.account_id || ' ' || cast(r.window_start as text) from returns r \
+             where r.money_to = 'balance' and r.bill_month is not null and r.from_plan = 0 and coalesce(",
+            month_of!("r.window_start", "r.charge_run"),
+            ", 999999) >= r.bill_month"
+        ),
+    ),
+    (
+        "an invoice stands for a bill or order once",
+        "select i.account_id || ' ' || i.ref from invoices i where not exists (select 1 from invoice_returns r \
+           where r.account_id = i.account_id and r.invoice_no = i.invoice_no) \
+         group by i.account_id, i.kind, i.ref having count(*) > 1",
+    ),
+    (
+        "VAT that is payable is that of the invoices that stand",
+        "select a.account_id from accounts a where -coalesce((select sum(s.amount) from postings s \
+           where s.account_id = a.account_id and s.ledger = 'Liabilities:VAT:Output'), 0) <> \
+         coalesce((select sum(i.vat) from invoices i where i.account_id = a.account_id \
+           and not exists (select 1 from invoice_returns r where r.account_id = i.account_id \
+             and r.invoice_no = i.invoice_no)), 0)",
+    ),
+];
