@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -11,7 +12,7 @@ use quittance::export::journal::{Format, component};
 use crate::support::books::{block_on, read};
 use crate::support::databases::{TestDatabase, on_both, sqlite};
 use crate::support::history::Books;
-use crate::support::program::Program;
+use crate::support::program::{Answer, Program};
 use crate::support::receipts::{self, answered};
 use crate::support::tools::{content, have};
 
@@ -199,6 +200,38 @@ fn a_file_is_written_whole_and_told_of() {
         .run(&["journal", "export", "--format", "hledger", "--from", "2026-3-2"])
         .exits(2)
         .says(&["YYYY-MM-DD"]);
+}
+
+#[test]
+fn f14_where_there_is_no_room_there_is_no_half_a_file() {
+    let database = sqlite();
+    let program = odd_world(&database);
+    let names = || -> Vec<_> {
+        let entries = std::fs::read_dir(program.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    block_on(async {
+        // Open here, too: what the databases of SQLite need beside them is there already.
+        let db = quittance::store::open(&database.url).await.unwrap();
+        db.read().await.unwrap().int("select count(*) from entries", Vec::new()).await.unwrap();
+        for args in
+            [&["journal", "export", "--format", "hledger", "--out", "books"][..], &["backup", "books"]]
+        {
+            let whole = program.command(args);
+            let mut limited = Command::new("sh");
+            // Files of at most 8 blocks of 512 bytes.
+            limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]).arg(whole.get_program());
+            limited.args(whole.get_args()).current_dir(program.dir());
+            let answer = Answer::of(args.join(" "), limited.output().unwrap()).exits(1);
+            assert!(!answer.stderr.is_empty(), "{}", answer.shown());
+            assert_eq!(names(), before, "{}", answer.shown());
+        }
+        db.close().await;
+    });
+    program.run(&["journal", "export", "--format", "hledger", "--out", "books"]).exits(0);
 }
 
 #[test]

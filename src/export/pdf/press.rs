@@ -3,6 +3,7 @@
 use chrono::{Datelike, Timelike};
 use krilla::color::rgb;
 use krilla::configure::{Archival, ConfigurationBuilder};
+use krilla::error::KrillaError;
 use krilla::geom::{PathBuilder, Point, Rect, Size, Transform};
 use krilla::image::Image;
 use krilla::metadata::{DateTime, Metadata};
@@ -27,7 +28,8 @@ impl Logo {
     pub fn new(file: Vec<u8>) -> Result<Logo, PdfFault> {
         let is_png = file.starts_with(b"\x89PNG");
         let data = file.into();
-        let image = if is_png { Image::from_png(data, true) } else { Image::from_jpeg(data, true) };
+        // PDF/A lets no viewer make up pixels in between.
+        let image = if is_png { Image::from_png(data, false) } else { Image::from_jpeg(data, false) };
         Ok(Logo { image: image.map_err(|error| PdfFault::NoLogo(format!("{error:?}")))? })
     }
 
@@ -70,7 +72,13 @@ pub fn press(
         .document_id(format!("{} {}", invoice.invoice_id, document.number()))
         .creation_date(date_time(document.issued_at(), printer.zone));
     pdf.set_metadata(metadata);
-    pdf.finish().map_err(|error| fault(error.to_string()))
+    pdf.finish().map_err(|error| match error {
+        KrillaError::Validation(faults) => {
+            let what: Vec<_> = faults.iter().map(|(what, _)| format!("{what:?}")).collect();
+            fault(format!("it would be no PDF/A: {}", what.join(", ")))
+        }
+        other => fault(other.to_string()),
+    })
 }
 
 /// Not the time of printing: the document is the same whenever it is printed.
