@@ -138,6 +138,9 @@ create table invoices (
 ){strict};
 
 create index invoices_series on invoices (series, series_no);
+create index invoices_id on invoices (invoice_id);
+create index invoices_number on invoices (number);
+create index invoices_time on invoices (issued_at);
 
 -- Red-letter documents: each takes an invoice back whole.
 create table invoice_returns (
@@ -150,6 +153,8 @@ create table invoice_returns (
     primary key (account_id, invoice_no),
     foreign key (account_id, invoice_no) references invoices
 ){strict};
+
+create index invoice_returns_time on invoice_returns (at);
 
 {append_only invoices}
 {append_only invoice_returns}

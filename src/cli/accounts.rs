@@ -12,7 +12,8 @@ use crate::desk::accounts;
 use crate::domain::account::{Kind, Status};
 use crate::domain::money::Micros;
 use crate::store::accounts::{AccountRow, NewAccount, list};
-use crate::store::orders::{invoiceable, plans};
+use crate::store::invoices::invoiceable;
+use crate::store::orders::plans;
 
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {

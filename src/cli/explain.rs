@@ -68,8 +68,8 @@ fn story_json(story: &Story, now: Timestamp, zone: Zone) -> Value {
         "reason": story.reason,
         "final": story.is_final,
         "if_failed_now": if_failed_now,
-        "bill": null,
-        "invoice": null,
+        "bill": story.bill.as_ref().map(|(_, number)| number),
+        "invoice": story.invoice,
     })
 }
 

@@ -11,6 +11,7 @@ mod exceptions;
 mod explain;
 mod intake;
 mod journal;
+mod invoices;
 mod manual;
 mod operations;
 mod orders;
@@ -147,6 +148,9 @@ enum Command {
     /// Monthly bills
     #[command(subcommand)]
     Bill(bills::BillCommand),
+    /// Invoices for bills and orders
+    #[command(subcommand)]
+    Invoice(invoices::InvoiceCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
     /// The books, for other programs
@@ -224,6 +228,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Bill(command)) => bills::run(session, command).await,
+        Some(Command::Invoice(command)) => invoices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,

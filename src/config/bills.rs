@@ -16,17 +16,32 @@ pub struct Bills {
 /// How invoices are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoices {
-    /// The invoicing entity, which need not be the payee (R83); None where nobody invoices.
-    pub seller: Option<Party>,
+    /// The invoicing entity, which need not be the payee (R83).
+    pub seller: Party,
     /// What an invoice is about.
     pub content: String,
     /// What its numbers begin with; those of credit notes have an `R` behind it.
     pub series: String,
 }
 
+/// The sample entity of the shipped file.
 impl Default for Invoices {
     fn default() -> Invoices {
-        Invoices { seller: None, content: "Technical service fee".to_owned(), series: "QT".to_owned() }
+        let seller = Party {
+            name: "Example Communications (Beijing) Co., Ltd.".to_owned(),
+            tax_id: Some("91110105MA0000000Y".to_owned()),
+            address: Some("1 Example Road, Chaoyang, Beijing".to_owned()),
+            bank: Some("Example Bank, 0000 0000 0000".to_owned()),
+            country: "CN".to_owned(),
+        };
+        Invoices { seller, content: "Technical service fee".to_owned(), series: "QT".to_owned() }
+    }
+}
+
+impl Invoices {
+    /// Whether nobody has put in the real invoicing entity yet.
+    pub fn is_sample(&self) -> bool {
+        self.seller == Invoices::default().seller
     }
 }
 
@@ -62,6 +77,7 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
             false => Err(format!("`{series}` can't begin a number: use up to 20 letters, digits and -")),
         }
     });
+    // Another's name would stand beside them.
     if name.is_none() && (tax_id.is_some() || address.is_some() || bank.is_some()) {
         section.fault_here("the invoicing entity has no name: add `name`");
     }
@@ -74,7 +90,10 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
     }
     section.finish();
     Invoices {
-        seller: name.map(|name| Party { name, tax_id, address, bank, country }),
+        seller: match name {
+            Some(name) => Party { name, tax_id, address, bank, country },
+            None => defaults.seller,
+        },
         content,
         series: series.unwrap_or(defaults.series),
     }

@@ -6,6 +6,7 @@ pub mod batches;
 pub mod bills;
 pub mod exceptions;
 pub mod journal;
+pub mod invoices;
 pub mod orders;
 pub mod story;
 pub mod usage;

@@ -3,19 +3,21 @@
 
 mod words;
 
-use super::DeskError;
+use super::{DeskError, invoices};
 use crate::config::Config;
 use crate::domain::charge::{Payer, is_late};
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
+use crate::domain::period::{Timestamp, window_start};
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, SettledParts, To};
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::exceptions::{self, ExceptionRow};
+use crate::store::failures::FailedMessage;
+use crate::store::invoices::orders_of_plans;
 use crate::store::messages::{self, PaidPart, StoredMessage};
 use crate::store::receipts::{self, StoredReceipt};
 use crate::store::returns::{self, ReturnRow};
-use crate::store::{StoreError, Tx, runs, settling};
+use crate::store::{StoreError, Tx, bills, runs, settling};
 
 /// All that is known of a message.
 #[derive(Clone, Debug)]
@@ -39,6 +41,10 @@ pub struct Story {
     /// Until when a failure receipt may arrive that counts; None where none ever does.
     pub final_after: Option<Timestamp>,
     pub if_failed_now: IfFailed,
+    /// The bill that it is on, by month and number; None where it is on none yet.
+    pub bill: Option<(i64, String)>,
+    /// The invoice that stands for that bill, or for the order whose plan paid.
+    pub invoice: Option<String>,
 }
 
 /// What a failure receipt that arrives now would do.
@@ -81,6 +87,7 @@ pub async fn tell(
     let on_receipt = product.filter(|product| product.charge_on == ChargeOn::Receipt);
     let final_after = on_receipt.filter(|_| !matches!(state, Some("rejected" | "inbound" | "free")));
     let submit_time = stored.message.submit_time;
+    let (bill, invoice) = papers(tx, &stored.message, &paid).await?;
     let mut story = Story {
         message_id: message_id.to_owned(),
         stored,
@@ -95,10 +102,30 @@ pub async fn tell(
         is_final: false,
         final_after: final_after.map(|_| submit_time.plus_micros(REFUND_WINDOW + RECEIPT_GRACE)),
         if_failed_now: IfFailed { answer: "no_money", returns: Vec::new(), why: String::new() },
+        bill,
+        invoice,
     };
     story.is_final = story.is_final(product, now);
     story.if_failed_now = story.if_failed(tx, config, product, now).await?;
     Ok(story)
+}
+
+/// The bill and the invoice of a message.
+async fn papers(
+    tx: &mut Tx,
+    message: &FailedMessage,
+    paid: &[PaidPart],
+) -> Result<(Option<(i64, String)>, Option<String>), StoreError> {
+    let Some(charge_run) = message.charged_by.filter(|_| !paid.is_empty()) else { return Ok((None, None)) };
+    let account = &message.account_id;
+    let window = window_start(message.submit_time).0;
+    let bill = bills::of_charge(tx, account, window, charge_run).await?;
+    let by_money = paid.iter().any(|part| part.plan_id.is_none());
+    let month = bill.as_ref().map(|(month, _)| *month).filter(|_| by_money);
+    let plans: Vec<&str> = paid.iter().filter_map(|part| part.plan_id.as_deref()).collect();
+    let orders = orders_of_plans(tx, account, &plans).await?;
+    let invoice = invoices::of_message(tx, account, month, &orders).await?;
+    Ok((bill, invoice))
 }
 
 /// The state that scripts read and the reason for it.

@@ -53,6 +53,8 @@ impl Stage {
             "usage" => self.usage(&mut given),
             "bill" => self.bill(&mut given),
             "bills" => self.bills(&mut given),
+            "invoice" => self.invoice(&mut given),
+            "buyer" => self.buyer(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),
         }?;

@@ -6,6 +6,7 @@ mod bills;
 use super::bills::changed;
 use super::db::Tx;
 use super::error::StoreError;
+use super::invoices;
 use super::settling::FinalUpTo;
 use crate::domain::product::REFUND_WINDOW;
 
@@ -179,5 +180,7 @@ pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     }
     let changed = changed(tx).await?.into_iter().take(5);
     broken.extend(changed.map(|bill| format!("I24 a bill is as it was issued: {bill}")));
+    let changed = invoices::changed(tx).await?.into_iter().take(5);
+    broken.extend(changed.map(|invoice| format!("I24 an invoice is as it was issued: {invoice}")));
     Ok(broken)
 }

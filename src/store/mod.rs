@@ -26,6 +26,7 @@ pub mod exceptions;
 pub mod failures;
 pub mod invariants;
 pub mod journal;
+pub mod invoices;
 pub mod leases;
 pub mod messages;
 pub mod notices;

@@ -64,12 +64,6 @@ pub async fn plans(tx: &mut Tx, account_id: &str) -> Result<Vec<PlanRow>, StoreE
     tx.rows(sql, values![account_id]).await?.iter().map(plan_row).collect()
 }
 
-/// What of an account can be invoiced now: what was paid in cash for its orders (R82, D84).
-pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
-    let sql = "select cast(coalesce(sum(paid), 0) as bigint) from orders where account_id = $1";
-    tx.int(sql, values![account_id]).await.map(Micros)
-}
-
 /// The order that was placed under a reference, if one was.
 pub async fn order_of_reference(
     tx: &mut Tx,

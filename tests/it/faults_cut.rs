@@ -10,8 +10,10 @@ use std::time::Duration;
 use quittance::config::Config;
 use quittance::desk::batches::retry_batch;
 use quittance::desk::exceptions::approve;
+use quittance::desk::invoices::{About, issue};
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
+use quittance::domain::invoice::InvoiceType;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
 use quittance::ingest;
@@ -188,10 +190,30 @@ impl World {
         open[0].exception_no
     }
 
+    /// A month of charges of both accounts, of which one can't pay all; charging has caught up with its end.
+    async fn month(&self, round: usize) -> i64 {
+        let sent = month(round).plus_micros(9 * Timestamp::HOUR);
+        let zone = self.config.zone;
+        let message = |account: &str, units: &str| {
+            line(&format!("{account}-{round}"), account, "promotional", units, &zone.format(sent))
+        };
+        let file = file(&[message("acme", "3"), message("beta", "40000")]);
+        self.ingest(&format!("{round}.csv"), &file, sent).await;
+        self.charge(month(round + 1), 1).await;
+        0
+    }
+
     async fn close(self) {
         self.db.close().await;
         self.outside.close().await;
     }
+}
+
+/// The first moment of the month of a round.
+fn month(round: usize) -> Timestamp {
+    let months = 2 + round;
+    let text = format!("{}-{:02}-01T00:00:00+08:00", 2026 + months / 12, months % 12 + 1);
+    Timestamp::parse_rfc3339(&text).expect("a time")
 }
 
 /// Messages of the round: two accounts and one that is not known, one message twice, one line that
@@ -219,6 +241,8 @@ enum Deed {
     Charge,
     Settle,
     Approve,
+    Bill,
+    Invoice,
 }
 
 impl Deed {
@@ -234,6 +258,12 @@ impl Deed {
             }
             Deed::Settle => world.failures(round).await,
             Deed::Approve => world.contradiction(round).await,
+            Deed::Bill => world.month(round).await,
+            Deed::Invoice => {
+                world.month(round).await;
+                world.run("monthly-bills", month(round + 1).plus_micros(Timestamp::HOUR), 1).await;
+                0
+            }
         }
     }
 
@@ -259,6 +289,19 @@ impl Deed {
             }
             Deed::Charge => world.charge(time(round), attempt).await,
             Deed::Settle => world.run("settle-receipts", time(round), attempt).await,
+            Deed::Bill => {
+                world.run("monthly-bills", month(round + 1).plus_micros(Timestamp::HOUR), attempt).await;
+            }
+            Deed::Invoice => {
+                let of = world.config.zone.month_of(month(round));
+                let (db, config, now) = (&world.db, &world.config, month(round + 1));
+                let about = (&About::Bill(of), InvoiceType::General);
+                match issue(db, config, "acme", about, now).await {
+                    Ok(invoice) => assert_eq!(invoice.total, Micros(160_000)),
+                    Err(DeskError::Refused { code: "already_invoiced", .. }) if attempt > 1 => {}
+                    Err(error) => panic!("it is not issued: {error}"),
+                }
+            }
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
                 match approve(db, config, &id, "a test", None, time(round)).await {
@@ -354,6 +397,16 @@ fn f01_f07_a_settling_run_cut_anywhere_and_begun_again_gives_back_once() {
 #[test]
 fn f01_f07_an_approval_cut_anywhere_and_given_again_gives_back_once() {
     check(Deed::Approve, 30);
+}
+
+#[test]
+fn f01_f07_a_billing_run_cut_anywhere_and_begun_again_bills_each_month_once() {
+    check(Deed::Bill, 20);
+}
+
+#[test]
+fn f01_f97_an_invoice_cut_anywhere_and_issued_again_is_issued_once_without_a_gap() {
+    check(Deed::Invoice, usize::MAX);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One test binary. Every test that needs a database runs on SQLite and on PostgreSQL.
 
 mod backup;
+mod bills;
 mod cli;
 mod concurrent;
 mod daemon;

@@ -3,6 +3,7 @@
 use super::{Story, amount};
 use crate::config::Config;
 use crate::desk::exceptions::Item;
+use crate::domain::bill::month_text;
 use crate::domain::period::{Timestamp, Zone};
 use crate::store::messages::PaidPart;
 use crate::store::receipts::StoredReceipt;
@@ -43,6 +44,10 @@ impl Story {
             };
             tell("exception", format!("{}: {} ({fate})", item.kind, item.detail));
         }
+        if let Some((month, number)) = &self.bill {
+            tell("bill", format!("{number} of {}", month_text(*month)));
+        }
+        self.invoice.iter().for_each(|number| tell("invoice", number.clone()));
         tell("state", self.state_words());
         tell("final", self.final_words(zone));
         tell("if failed", format!("now: {}", self.if_failed_words()));

@@ -1,0 +1,434 @@
+//! Invoices, their returns, their buyers, and what of an account can be invoiced.
+
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use super::bills;
+use super::db::{Row, Tx, values};
+use super::error::StoreError;
+use crate::domain::invoice::{
+    Allowance, CreditNote, Invoice, InvoiceKind, InvoiceLine, InvoiceType, Party, VatShare,
+};
+use crate::domain::money::Micros;
+use crate::domain::period::Timestamp;
+
+/// What an account paid, what was invoiced of it and what went back (R59, R79, D28, D29, D84).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Bills of which nothing is due, and orders at what was paid for them in cash and not given back.
+    pub documents: Micros,
+    /// Money for failures of units that were billed, or bought.
+    pub refunds: Micros,
+    /// What those were about that stand, and what they come to.
+    pub invoiced_documents: Micros,
+    pub invoiced: Micros,
+}
+
+impl Quota {
+    /// What can still be invoiced; below zero it is a deficit, which can't be withdrawn either.
+    pub fn invoiceable(&self) -> Micros {
+        Micros(self.documents.0 - self.refunds.0 - self.invoiced.0)
+    }
+
+    /// What refunds took back and no invoice has been lowered by: the next one will be.
+    pub fn to_offset(&self) -> Micros {
+        Micros(self.refunds.0 - (self.invoiced_documents.0 - self.invoiced.0))
+    }
+}
+
+/// Cash that refunds of orders gave back, or penalties kept: credits of their entries.
+const GIVEN_BACK: &str = "select -cast(coalesce(sum(s.amount), 0) as bigint) from entries e \
+    join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
+      and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable', 'Income:Penalty') \
+    where e.account_id = $1 and e.cause >= 'order' and e.cause < 'return'";
+
+pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
+    let mut sum = async |sql: &str| Ok::<_, StoreError>(Micros(tx.int(sql, values![account_id]).await?));
+    let orders =
+        sum("select cast(coalesce(sum(paid), 0) as bigint) from orders where account_id = $1").await?;
+    let given_back = format!("{GIVEN_BACK} and e.cause like 'refund:%'");
+    let given_back = sum(&given_back).await?;
+    let billed =
+        sum("select cast(coalesce(sum(total), 0) as bigint) from bills where account_id = $1").await?;
+    let refunds = sum("select cast(coalesce(sum(amount), 0) as bigint) from returns \
+                       where account_id = $1 and money_to = 'balance'")
+    .await?;
+    let standing = "from invoices i where i.account_id = $1 and not exists (select 1 from invoice_returns r \
+                    where r.account_id = i.account_id and r.invoice_no = i.invoice_no)";
+    let about = format!("select cast(coalesce(sum(i.amount), 0) as bigint) {standing}");
+    let invoiced_documents = sum(&about).await?;
+    let total = format!("select cast(coalesce(sum(i.total), 0) as bigint) {standing}");
+    let invoiced = sum(&total).await?;
+    let mut unpaid = 0;
+    for (_, month) in bills::due_of(tx, Some(account_id))
+        .await?
+        .into_iter()
+        .filter(|(_, due)| due.0 > 0)
+        .map(|(key, _)| key)
+    {
+        let sql = "select total from bills where account_id = $1 and month = $2";
+        unpaid += tx.int(sql, values![account_id, month_number(&month)?]).await?;
+    }
+    let documents = Micros(orders.0 - given_back.0 + billed.0 - unpaid);
+    Ok(Quota { documents, refunds, invoiced_documents, invoiced })
+}
+
+/// What of an account can be invoiced now; below zero it is a deficit, which blocks withdrawals.
+pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
+    Ok(quota(tx, account_id).await?.invoiceable())
+}
+
+/// 202603 of `2026-03`.
+fn month_number(text: &str) -> Result<i64, StoreError> {
+    let number = text.replace('-', "").parse();
+    number.map_err(|_| StoreError::Corrupt(format!("a claim for the month `{text}`")))
+}
+
+/// The number of the invoice that stands for a bill or order.
+pub async fn standing(
+    tx: &mut Tx,
+    account_id: &str,
+    kind: InvoiceKind,
+    reference: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = "select i.number from invoices i where i.account_id = $1 and i.kind = $2 and i.ref = $3 \
+               and not exists (select 1 from invoice_returns r where r.account_id = i.account_id \
+                 and r.invoice_no = i.invoice_no)";
+    let row = tx.row(sql, values![account_id, kind.as_str(), reference]).await?;
+    row.map(|row| row.text(0)).transpose()
+}
+
+/// The number of the last invoice for a bill or order that was returned.
+pub async fn returned(
+    tx: &mut Tx,
+    account_id: &str,
+    kind: InvoiceKind,
+    reference: &str,
+) -> Result<Option<String>, StoreError> {
+    let sql = "select i.number from invoices i join invoice_returns r on r.account_id = i.account_id \
+               and r.invoice_no = i.invoice_no where i.account_id = $1 and i.kind = $2 and i.ref = $3 \
+               order by i.invoice_no desc limit 1";
+    let row = tx.row(sql, values![account_id, kind.as_str(), reference]).await?;
+    row.map(|row| row.text(0)).transpose()
+}
+
+/// An order as an invoice sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderDocument {
+    pub order_no: i64,
+    pub status: String,
+    pub placed_at: Timestamp,
+    /// Paid in cash and not given back.
+    pub cash: Micros,
+    /// Product, units and list price of its plans.
+    pub plans: Vec<(String, i64, Micros)>,
+}
+
+pub async fn order(
+    tx: &mut Tx,
+    account_id: &str,
+    order_id: &str,
+) -> Result<Option<OrderDocument>, StoreError> {
+    let sql = "select order_no, status, placed_at, paid from orders where account_id = $1 and order_id = $2";
+    let Some(row) = tx.row(sql, values![account_id, order_id]).await? else { return Ok(None) };
+    let order_no = row.int(0)?;
+    let given_back = format!("{GIVEN_BACK} and e.cause like $2");
+    let given_back = tx.int(given_back, values![account_id, format!("refund:{order_no}:%")]).await?;
+    let sql = "select product, cast(sum(size) as bigint), cast(sum(price) as bigint) from plans \
+               where account_id = $1 and order_no = $2 group by product order by product";
+    let plans = tx.rows(sql, values![account_id, order_no]).await?;
+    let plan = |row: &Row| Ok::<_, StoreError>((row.text(0)?, row.int(1)?, Micros(row.int(2)?)));
+    Ok(Some(OrderDocument {
+        order_no,
+        status: row.text(1)?,
+        placed_at: Timestamp(row.int(2)?),
+        cash: Micros(row.int(3)? - given_back),
+        plans: plans.iter().map(plan).collect::<Result<_, _>>()?,
+    }))
+}
+
+/// The orders that bought some plans.
+pub async fn orders_of_plans(
+    tx: &mut Tx,
+    account_id: &str,
+    plan_ids: &[&str],
+) -> Result<Vec<String>, StoreError> {
+    let sql = "select o.order_id from plans p join orders o on o.account_id = p.account_id \
+               and o.order_no = p.order_no where p.account_id = $1 and p.plan_id = $2";
+    let mut orders = Vec::new();
+    for plan_id in plan_ids {
+        for row in tx.rows(sql, values![account_id, *plan_id]).await? {
+            orders.push(row.text(0)?);
+        }
+    }
+    Ok(orders)
+}
+
+/// Notes which invoice stands for an order; None: none does.
+pub async fn mark_order(
+    tx: &mut Tx,
+    account_id: &str,
+    order_id: &str,
+    invoice_no: Option<i64>,
+) -> Result<(), StoreError> {
+    let sql = "update orders set invoice_no = $3 where account_id = $1 and order_id = $2";
+    tx.execute(sql, values![account_id, order_id, invoice_no]).await.map(|_| ())
+}
+
+/// The next number among a locked account's invoices.
+pub async fn next_number(tx: &mut Tx, account_id: &str) -> Result<i64, StoreError> {
+    let sql = "update accounts set invoices = invoices + 1 where account_id = $1 returning invoices";
+    tx.int(sql, values![account_id]).await
+}
+
+/// What of an invoice is kept beside what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    pub invoice_no: i64,
+    pub series: &'a str,
+    pub series_no: i64,
+    /// What was paid for the bill or order.
+    pub amount: Micros,
+}
+
+pub async fn add(tx: &mut Tx, invoice: &Invoice, kept: Kept<'_>) -> Result<(), StoreError> {
+    let sql = "insert into invoices (account_id, invoice_no, invoice_id, number, series, series_no, kind, ref, type, \
+               currency, amount, net, vat, total, issued_at, content, hash) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    let content = content(invoice).to_string();
+    let hash = hash(invoice, &content);
+    let values = values![
+        &invoice.account_id,
+        kept.invoice_no,
+        &invoice.invoice_id,
+        &invoice.number,
+        kept.series,
+        kept.series_no,
+        invoice.kind.as_str(),
+        &invoice.reference,
+        invoice.invoice_type.as_str(),
+        &invoice.currency,
+        kept.amount.0,
+        invoice.net.0,
+        invoice.vat.0,
+        invoice.total.0,
+        invoice.issued_at.0,
+        content,
+        hash
+    ];
+    tx.execute(sql, values).await.map(|_| ())
+}
+
+/// Takes an invoice back by a red-letter document.
+pub async fn add_return(
+    tx: &mut Tx,
+    account_id: &str,
+    kept: Kept<'_>,
+    note: &CreditNote,
+) -> Result<(), StoreError> {
+    let sql = "insert into invoice_returns (account_id, invoice_no, number, series, series_no, at) \
+               values ($1, $2, $3, $4, $5, $6)";
+    let Kept { invoice_no, series, series_no, .. } = kept;
+    tx.execute(sql, values![account_id, invoice_no, &note.number, series, series_no, note.at.0])
+        .await
+        .map(|_| ())
+}
+
+const INVOICES: &str = "select i.account_id, i.invoice_id, i.number, i.kind, i.ref, i.type, i.currency, i.net, i.vat, \
+    i.total, i.issued_at, i.content, i.hash, r.number, r.at, i.invoice_no from invoices i \
+    left join invoice_returns r on r.account_id = i.account_id and r.invoice_no = i.invoice_no";
+
+/// An invoice by its id (`acme-i1`) or its number, with its number among the account's invoices.
+pub async fn find(tx: &mut Tx, id: &str) -> Result<Option<(i64, Invoice)>, StoreError> {
+    let sql = format!("{INVOICES} where i.invoice_id = $1 or i.number = $1");
+    let row = tx.row(sql, values![id]).await?;
+    row.map(|row| Ok((row.int(15)?, invoice(&row)?.0))).transpose()
+}
+
+/// An account's invoices, oldest first.
+pub async fn of_account(tx: &mut Tx, account_id: &str) -> Result<Vec<Invoice>, StoreError> {
+    let sql = format!("{INVOICES} where i.account_id = $1 order by i.invoice_no");
+    let rows = tx.rows(sql, values![account_id]).await?;
+    rows.iter().map(|row| Ok(invoice(row)?.0)).collect()
+}
+
+/// Invoices that were issued or returned from one time up to another, by number: what an export takes.
+pub async fn between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Result<Vec<Invoice>, StoreError> {
+    let sql = format!(
+        "{INVOICES} where i.issued_at >= $1 and i.issued_at < $2 or r.at >= $1 and r.at < $2 \
+         order by i.series, i.series_no"
+    );
+    let rows = tx.rows(sql, values![from.0, upto.0]).await?;
+    rows.iter().map(|row| Ok(invoice(row)?.0)).collect()
+}
+
+/// Invoices whose content has another hash than when they were issued (I24).
+pub async fn changed(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    let rows = tx.rows(format!("{INVOICES} order by i.account_id, i.invoice_no"), vec![]).await?;
+    let mut changed = Vec::new();
+    for row in &rows {
+        let (invoice, content, known) = invoice(row)?;
+        changed.extend((hash(&invoice, &content) != known).then_some(invoice.number));
+    }
+    Ok(changed)
+}
+
+/// An invoice, its content as it is kept, and its hash.
+fn invoice(row: &Row) -> Result<(Invoice, String, String), StoreError> {
+    let number = row.text(2)?;
+    let corrupt = || StoreError::Corrupt(format!("the content of invoice {number}"));
+    let text = row.text(11)?;
+    let json: Json = serde_json::from_str(&text).map_err(|_| corrupt())?;
+    let content = Content::read(&json).ok_or_else(corrupt)?;
+    let returned = match (row.opt_text(13)?, row.opt_int(14)?) {
+        (Some(number), Some(at)) => Some(CreditNote { number, at: Timestamp(at) }),
+        _ => None,
+    };
+    let invoice = Invoice {
+        account_id: row.text(0)?,
+        invoice_id: row.text(1)?,
+        kind: InvoiceKind::parse(&row.text(3)?).ok_or_else(corrupt)?,
+        reference: row.text(4)?,
+        invoice_type: InvoiceType::parse(&row.text(5)?).ok_or_else(corrupt)?,
+        currency: row.text(6)?,
+        net: Micros(row.int(7)?),
+        vat: Micros(row.int(8)?),
+        total: Micros(row.int(9)?),
+        issued_at: Timestamp(row.int(10)?),
+        seller: content.seller,
+        buyer: content.buyer,
+        period: content.period,
+        lines: content.lines,
+        allowances: content.allowances,
+        breakdown: content.breakdown,
+        replaces: content.replaces,
+        returned,
+        number,
+    };
+    Ok((invoice, text, row.text(12)?))
+}
+
+/// What of an invoice is kept as JSON.
+struct Content {
+    seller: Party,
+    buyer: Party,
+    period: Option<(Timestamp, Timestamp)>,
+    lines: Vec<InvoiceLine>,
+    allowances: Vec<Allowance>,
+    breakdown: Vec<VatShare>,
+    replaces: Option<String>,
+}
+
+fn content(invoice: &Invoice) -> Json {
+    let party = |party: &Party| {
+        json!({ "name": party.name, "tax_id": party.tax_id, "address": party.address, "bank": party.bank,
+                "country": party.country })
+    };
+    let line = |line: &InvoiceLine| {
+        json!([line.description, line.product, line.units, line.vat_ppm, line.gross.0, line.net.0])
+    };
+    let allowance = |less: &Allowance| json!([less.vat_ppm, less.gross.0, less.net.0]);
+    let share = |share: &VatShare| json!([share.vat_ppm, share.net.0, share.vat.0, share.gross.0]);
+    json!({
+        "seller": party(&invoice.seller),
+        "buyer": party(&invoice.buyer),
+        "period": invoice.period.map(|(from, upto)| [from.0, upto.0]),
+        "lines": invoice.lines.iter().map(line).collect::<Vec<_>>(),
+        "allowances": invoice.allowances.iter().map(allowance).collect::<Vec<_>>(),
+        "breakdown": invoice.breakdown.iter().map(share).collect::<Vec<_>>(),
+        "replaces": invoice.replaces,
+    })
+}
+
+impl Content {
+    fn read(json: &Json) -> Option<Content> {
+        let text = |json: &Json| json.as_str().map(str::to_owned);
+        let party = |json: &Json| {
+            Some(Party {
+                name: text(&json["name"])?,
+                tax_id: text(&json["tax_id"]),
+                address: text(&json["address"]),
+                bank: text(&json["bank"]),
+                country: text(&json["country"])?,
+            })
+        };
+        let money = |json: &Json| json.as_i64().map(Micros);
+        let line = |json: &Json| {
+            Some(InvoiceLine {
+                description: text(&json[0])?,
+                product: text(&json[1])?,
+                units: json[2].as_i64()?,
+                vat_ppm: json[3].as_i64()?,
+                gross: money(&json[4])?,
+                net: money(&json[5])?,
+            })
+        };
+        let allowance = |json: &Json| {
+            Some(Allowance { vat_ppm: json[0].as_i64()?, gross: money(&json[1])?, net: money(&json[2])? })
+        };
+        let share = |json: &Json| {
+            Some(VatShare {
+                vat_ppm: json[0].as_i64()?,
+                net: money(&json[1])?,
+                vat: money(&json[2])?,
+                gross: money(&json[3])?,
+            })
+        };
+        let time = |json: &Json| json.as_i64().map(Timestamp);
+        let period = &json["period"];
+        Some(Content {
+            seller: party(&json["seller"])?,
+            buyer: party(&json["buyer"])?,
+            period: time(&period[0]).zip(time(&period[1])),
+            lines: json["lines"].as_array()?.iter().map(line).collect::<Option<_>>()?,
+            allowances: json["allowances"].as_array()?.iter().map(allowance).collect::<Option<_>>()?,
+            breakdown: json["breakdown"].as_array()?.iter().map(share).collect::<Option<_>>()?,
+            replaces: text(&json["replaces"]),
+        })
+    }
+}
+
+fn hash(invoice: &Invoice, content: &str) -> String {
+    let words = [
+        &invoice.account_id,
+        &invoice.invoice_id,
+        &invoice.number,
+        invoice.kind.as_str(),
+        &invoice.reference,
+        invoice.invoice_type.as_str(),
+        &invoice.currency,
+    ];
+    let numbers = [invoice.net.0, invoice.vat.0, invoice.total.0, invoice.issued_at.0];
+    let said = format!("{}\n{}\n{content}", words.join("\t"), numbers.map(|n| n.to_string()).join("\t"));
+    Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Who stands on an account's invoices; None where nobody was named.
+pub async fn buyer(tx: &mut Tx, account_id: &str) -> Result<Option<Party>, StoreError> {
+    let sql = "select title, tax_id, address, bank, country from invoice_buyers where account_id = $1";
+    let row = tx.row(sql, values![account_id]).await?;
+    let party = |row: Row| {
+        Ok(Party {
+            name: row.text(0)?,
+            tax_id: row.opt_text(1)?,
+            address: row.opt_text(2)?,
+            bank: row.opt_text(3)?,
+            country: row.text(4)?,
+        })
+    };
+    row.map(party).transpose()
+}
+
+pub async fn set_buyer(
+    tx: &mut Tx,
+    account_id: &str,
+    buyer: &Party,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "insert into invoice_buyers (account_id, title, tax_id, address, bank, country, at) \
+               values ($1, $2, $3, $4, $5, $6, $7) on conflict (account_id) do update set title = excluded.title, \
+               tax_id = excluded.tax_id, address = excluded.address, bank = excluded.bank, \
+               country = excluded.country, at = excluded.at";
+    let Party { name, tax_id, address, bank, country } = buyer.clone();
+    tx.execute(sql, values![account_id, name, tax_id, address, bank, country, now.0]).await.map(|_| ())
+}

@@ -1,0 +1,285 @@
+//! Bills and invoices through the program: what scripts read, several at once, months in many zones, and
+//! books that somebody changed.
+
+use serde_json::{Value, json};
+
+use crate::support::books::{assert_sound, block_on, change, digest_of, read};
+use crate::support::databases::{TestDatabase, on_both, sqlite};
+use crate::support::lines::{file, line};
+use crate::support::program::{Program, Running};
+use crate::support::shape::{assert_each, assert_shape};
+use quittance::store::invariants;
+
+const BILL: &str = "bill_id:text account_id:text month:text currency:text lines:list total:money paid:money due:money \
+    issued_at:time";
+const LINE: &str = "kind:text product:text? template_type:text? country:text? units:count? \
+    unit_price:money? amount:money settled:bool";
+const INVOICE: &str = "invoice_id:text number:text account_id:text kind:text ref:text type:text status:text net:money \
+    vat:money total:money currency:text issued_at:time";
+const RUN: &[&str] = &["--run-job", "monthly-bills", "--catch-up", "--json"];
+
+/// The account acme with a month that nobody has billed; it is the 1st, 00:30.
+fn march(database: &TestDatabase) -> Program {
+    let mut program = Program::on(database);
+    program.run(&["migrate"]).exits(0);
+    program.at("2026-03-01T00:00:00+08:00");
+    program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
+    program.run(&["account", "top-up", "acme", "100", "--reference", "cash-1"]).exits(0);
+    program.run(&["order", "place", "acme", "sms-domestic-200"]).exits(0);
+    send(&mut program, "march", "2026-03-31T23:59:59+08:00", "203");
+    charge(&mut program, "2026-04-01T00:30:00+08:00");
+    program
+}
+
+fn send(program: &mut Program, id: &str, time: &str, units: &str) {
+    program.at(time);
+    let name = program.file(&format!("{id}.csv"), file(&[line(id, "acme", "promotional", units, time)]));
+    program.run(&["ingest", "messages", &name]).exits(0);
+}
+
+fn charge(program: &mut Program, time: &str) {
+    program.at(time);
+    program.run(&["--run-job", "aggregate-charges", "--catch-up"]).exits(0);
+}
+
+fn show(program: &Program, month: &str) -> Value {
+    program.json(&["bill", "show", "acme", month])
+}
+
+#[test]
+fn bills_and_invoices_have_the_keys_that_scripts_read() {
+    on_both(|database| {
+        let program = march(database);
+        let mut preview = show(&program, "2026-03");
+        assert_eq!((&preview["status"], &preview["bill_id"]), (&json!("preview"), &Value::Null));
+        let run = program.run(RUN).exits(0).json();
+        assert_eq!((&run["outcome"], &run["counts"]["bills"]), (&json!("done"), &json!(1)));
+        let bill = show(&program, "2026-03");
+        assert_shape(&bill, BILL);
+        assert_each(&bill["lines"], LINE);
+        // The preview said what came.
+        for key in ["bill_id", "issued_at", "hash", "status"] {
+            preview[key] = bill[key].clone();
+        }
+        assert_eq!(preview, bill);
+        let told: Vec<_> = bill["lines"].as_array().expect("lines").iter().map(told).collect();
+        let lines = [
+            r#"["payg","sms-domestic","promotional","CN",3,"0.055","0.165",false]"#,
+            r#"["plan","sms-domestic","promotional","CN",200,null,"0",true]"#,
+            r#"["order","sms-domestic",null,null,200,null,"2",true]"#,
+            r#"["round_down",null,null,null,null,null,"-0.005",false]"#,
+        ];
+        assert_eq!(told, lines);
+        assert_eq!(
+            (&bill["total"], &bill["paid"], &bill["due"]),
+            (&json!("0.16"), &json!("0.16"), &json!("0"))
+        );
+        assert_eq!(bill["issued_at"], "2026-04-01T00:30:00+08:00");
+        let listed = program.json(&["bill", "list", "--month", "2026-03"]);
+        assert_eq!((listed.as_array().map(Vec::len), &listed[0]["bill_id"]), (Some(1), &bill["bill_id"]));
+        assert_eq!(program.json(&["bill", "list", "--month", "2026-04"]), json!([]));
+
+        let issued = program.json(&["invoice", "issue", "acme", "--bill", "2026-03"]);
+        assert_shape(&issued, INVOICE);
+        assert_eq!(
+            (&issued["net"], &issued["vat"], &issued["total"]),
+            (&json!("0.15"), &json!("0.01"), &json!("0.16"))
+        );
+        assert_eq!((&issued["kind"], &issued["ref"]), (&json!("bill"), &json!("2026-03")));
+        program.run(&["invoice", "issue", "acme", "--bill", "2026-03", "--json"]).refuses("already_invoiced");
+        program.run(&["invoice", "issue", "acme", "--bill", "2026-04", "--json"]).refuses("bill_unknown");
+        program.run(&["invoice", "issue", "acme", "--json"]).exits(2);
+        program.run(&["invoice", "issue", "acme", "--bill", "2026-03", "--order", "x"]).exits(2);
+        let order = program.json(&["invoice", "issue", "acme", "--order", "acme-o1"]);
+        assert_eq!((&order["number"], &order["total"]), (&json!("QT-000002"), &json!("2")));
+        let account = program.json(&["account", "show", "acme"]);
+        assert_eq!(account["invoiceable"], "0");
+        let explained = program.json(&["explain", "message", "acme", "march"]);
+        assert_eq!((&explained["bill"], &explained["invoice"]), (&bill["bill_id"], &issued["number"]));
+        let returned = program.json(&["invoice", "return", "acme-i1"]);
+        assert_eq!(
+            (&returned["status"], &returned["credit_note"]),
+            (&json!("returned"), &json!("QTR-000001"))
+        );
+        assert_eq!(program.json(&["invoice", "show", "QT-000001"]), returned);
+        program.run(&["invoice", "return", "acme-i1", "--json"]).refuses("already_returned");
+        program.run(&["invoice", "show", "acme-i9", "--json"]).refuses("unknown_invoice");
+        assert_eq!(program.json(&["invoice", "list", "acme"]).as_array().map(Vec::len), Some(2));
+        for words in [["bill", "show", "acme", "2026-03"], ["bill", "show", "acme", "2026-04"]] {
+            program.run(&words).exits(0);
+        }
+        let sheet = program.run(&["invoice", "show", "acme-i2"]).exits(0).stdout;
+        assert!(sheet.contains("QT-000002") && sheet.contains("Technical service fee"), "{sheet}");
+        assert_sound(&database.url);
+    });
+}
+
+fn told(line: &Value) -> String {
+    let keys = ["kind", "product", "template_type", "country", "units", "unit_price", "amount", "settled"];
+    Value::from(keys.map(|key| line[key].clone()).to_vec()).to_string()
+}
+
+#[test]
+fn the_buyer_of_special_invoices_is_named_and_checked() {
+    let database = sqlite();
+    let program = march(&database);
+    let special = ["invoice", "issue", "acme", "--order", "acme-o1", "--type", "special", "--json"];
+    program.run(&special).refuses("buyer_missing");
+    let set =
+        |tax_id| ["invoice", "buyer", "set", "acme", "--title", "Acme Co.", "--tax-id", tax_id, "--json"];
+    program.run(&set("91330106673959645P")).refuses("bad_tax_id");
+    let buyer = program.run(&set("91330106673959654P")).exits(0).json();
+    assert_eq!(program.json(&["invoice", "buyer", "show", "acme"]), buyer);
+    let issued = program.run(&special).exits(0).json();
+    assert_eq!(
+        (&issued["type"], &issued["buyer"]["tax_id"]),
+        (&json!("special"), &json!("91330106673959654P"))
+    );
+}
+
+#[test]
+fn f33_programs_that_bill_at_once_bill_each_account_once() {
+    on_both(|database| {
+        let program = march(database);
+        let runs: Vec<Running> = (0..5).map(|_| program.start(RUN, b"")).collect();
+        let codes: Vec<i32> = runs.into_iter().map(|run| run.answer().code).collect();
+        assert!(codes.iter().all(|code| [0, 75].contains(code)), "{codes:?}");
+        program.run(RUN).exits(0);
+        assert_eq!(program.json(&["bill", "list"]).as_array().map(Vec::len), Some(1));
+        assert_eq!(program.json(&["account", "show", "acme"])["balance"], "97.84");
+
+        let issue = ["invoice", "issue", "acme", "--bill", "2026-03", "--json"];
+        let orders = ["invoice", "issue", "acme", "--order", "acme-o1", "--json"];
+        let issuing: Vec<Running> =
+            [issue, orders, issue, orders].map(|args| program.start(&args, b"")).into();
+        let mut codes: Vec<i32> = issuing.into_iter().map(|issue| issue.answer().code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 0, 1, 1]);
+        assert_sound(&database.url);
+    });
+}
+
+#[test]
+fn f32_a_billing_run_and_a_settling_run_at_once_lose_nothing() {
+    on_both(|database| {
+        let mut program = march(database);
+        let receipts = "message_id,account_id,status\nmarch,acme,failed\n";
+        program.at("2026-04-01T00:30:00+08:00");
+        program.file("receipts.csv", receipts);
+        program.run(&["ingest", "receipts", "receipts.csv"]).exits(0);
+        let settle = ["--run-job", "settle-receipts", "--catch-up"];
+        let runs = [program.start(RUN, b""), program.start(&settle, b""), program.start(RUN, b"")];
+        for run in runs {
+            let answer = run.answer();
+            assert!([0, 75].contains(&answer.code), "{}", answer.shown());
+        }
+        program.run(&settle).exits(0);
+        program.run(RUN).exits(0);
+        assert_sound(&database.url);
+        // 200 go back to the plan. Of the rest's 0.165 nothing is paid, or 0.16 and all of it comes back.
+        let balance = program.json(&["account", "show", "acme"])["balance"].as_str().map(str::to_owned);
+        assert!(["98", "98.005"].contains(&balance.as_deref().unwrap_or_default()), "{balance:?}");
+    });
+}
+
+#[test]
+fn f42_a_month_is_billed_once_in_every_zone() {
+    let zones = [
+        ("Asia/Shanghai", "+08:00"),
+        ("UTC", "+00:00"),
+        ("America/New_York", "-04:00"),
+        ("Asia/Kathmandu", "+05:45"),
+        ("Pacific/Kiritimati", "+14:00"),
+        ("America/Los_Angeles", "-07:00"),
+    ];
+    for (zone, offset) in zones {
+        let database = sqlite();
+        let mut program = Program::on(&database);
+        program.configure(&format!("zone = \"{zone}\"\n"));
+        program.at(&format!("2026-03-15T00:00:00{offset}"));
+        program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
+        program.run(&["account", "top-up", "acme", "100", "--reference", "cash-1"]).exits(0);
+        send(&mut program, "last", &format!("2026-03-31T23:59:59.999999{offset}"), "1");
+        send(&mut program, "first", &format!("2026-04-01T00:00:00{offset}"), "2");
+        for time in
+            ["2026-03-31T12:00:00", "2026-03-31T23:30:00", "2026-04-01T00:00:00", "2026-04-01T12:00:00"]
+        {
+            charge(&mut program, &format!("{time}{offset}"));
+            program.run(RUN).exits(0);
+            let bills = program.json(&["bill", "list"]);
+            let due = usize::from(time.starts_with("2026-04"));
+            assert_eq!(bills.as_array().map(Vec::len), Some(due), "{zone} at {time}: {bills}");
+        }
+        assert_eq!(show(&program, "2026-03")["lines"][0]["units"], 1, "{zone}");
+        assert_eq!(show(&program, "2026-04")["lines"][0]["units"], 2, "{zone}");
+        assert_sound(&database.url);
+    }
+}
+
+#[test]
+fn f98_a_bill_that_was_issued_cannot_be_changed() {
+    on_both(|database| {
+        let program = march(database);
+        program.run(RUN).exits(0);
+        program.run(&["invoice", "issue", "acme", "--bill", "2026-03"]).exits(0);
+        for table in ["bills", "bill_lines", "invoices"] {
+            for sql in [format!("update {table} set account_id = account_id"), format!("delete from {table}")]
+            {
+                let refused = std::panic::catch_unwind(|| block_on(change(&database.url, &sql)));
+                assert!(refused.is_err(), "done: {sql}");
+            }
+        }
+        // Whoever may drop the lock is found out by the hash.
+        let drop = match database.postgres {
+            Some(_) => "alter table bill_lines disable trigger all",
+            None => "drop trigger bill_lines_no_update",
+        };
+        block_on(change(&database.url, drop));
+        block_on(change(&database.url, "update bill_lines set country = 'HK' where kind = 'payg'"));
+        let broken = read(&database.url, async |tx| invariants::broken(tx).await);
+        assert_eq!(broken, ["I24 a bill is as it was issued: CNY-202603-000001"]);
+    });
+}
+
+#[test]
+fn f110_a_bill_that_cannot_be_made_waits_and_stops_nobody_else() {
+    on_both(|database| {
+        let mut program = march(database);
+        program.run(&["account", "add", "beta", "--name", "Beta"]).exits(0);
+        program.run(&["account", "top-up", "beta", "10", "--reference", "b"]).exits(0);
+        program.run(&["order", "place", "beta", "sms-domestic-200"]).exits(0);
+        // As if a fault had lost what acme has unbilled.
+        block_on(change(
+            &database.url,
+            "update accounts set unbilled = unbilled - 1 where account_id = 'acme'",
+        ));
+        let run = program.run(RUN).exits(3).json();
+        assert_eq!((&run["counts"]["parked"], &run["parked"][0]["account_id"]), (&json!(1), &json!("acme")));
+        assert_eq!(program.json(&["bill", "list"]), json!([]));
+        program.run(&["bill", "show", "acme", "2026-03", "--json"]).refuses("bill_parked");
+        charge(&mut program, "2026-05-01T00:30:00+08:00");
+        let run = program.run(RUN).exits(3).json();
+        assert_eq!((&run["counts"]["bills"], &run["counts"]["parked"]), (&json!(1), &json!(1)));
+        block_on(change(
+            &database.url,
+            "update accounts set unbilled = unbilled + 1 where account_id = 'acme'",
+        ));
+        let run = program.run(RUN).exits(0).json();
+        assert_eq!(run["counts"]["bills"], 1, "{run}");
+        assert_eq!(show(&program, "2026-03")["total"], "0.16");
+        assert_sound(&database.url);
+    });
+}
+
+#[test]
+fn both_databases_bill_the_same() {
+    let mut digests = Vec::new();
+    on_both(|database| {
+        let program = march(database);
+        program.run(RUN).exits(0);
+        program.run(&["invoice", "issue", "acme", "--bill", "2026-03"]).exits(0);
+        digests.push(digest_of(&database.url));
+    });
+    digests.dedup();
+    assert_eq!(digests.len(), 1);
+}
