@@ -235,7 +235,7 @@ fn assemble(
         listen: settings.listen,
         spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
         bills: settings.bills,
-        invoices: settings.invoices,
+        invoices: settings.invoices.beside(Path::new(place)),
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

@@ -17,6 +17,7 @@ mod faults_restart;
 mod formats;
 mod hostile;
 mod hostile_files;
+mod invoice_files;
 mod journal;
 mod operation;
 mod properties;

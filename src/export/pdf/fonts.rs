@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use krilla::Data;
 use krilla::text::{Font, GlyphId, KrillaGlyph};
@@ -157,12 +158,21 @@ fn words(text: &str) -> Vec<&str> {
 
 /// What of a text is printed: not what would break lines or turn the direction of what follows (F104).
 fn shown(text: &str) -> impl Iterator<Item = char> {
-    let turns = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    text.chars().filter(move |c| !c.is_control() && !turns(*c))
+    text.chars().filter(|c| !c.is_control() && !SILENT.iter().any(|span| span.contains(c)))
 }
 
+/// Characters without a shape of their own: spaces of no width, marks of direction.
+const SILENT: &[RangeInclusive<char>] =
+    &['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
+
 fn is_chinese(c: char) -> bool {
-    matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3ffff}')
+    const CHINESE: &[RangeInclusive<char>] = &[
+        '\u{2e80}'..='\u{9fff}',
+        '\u{f900}'..='\u{faff}',
+        '\u{ff00}'..='\u{ff60}',
+        '\u{20000}'..='\u{3ffff}',
+    ];
+    CHINESE.iter().any(|span| span.contains(&c))
 }
 
 impl State {
