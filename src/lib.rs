@@ -10,8 +10,9 @@
 //! effects in one transaction. Nothing is ever marked message by message: what became of a message
 //! follows from its batch and its charge.
 //!
-//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest} -> domain`. `desk` is what people
-//! do by hand; it stands beside the jobs. `tests/it/tidy.rs` checks this.
+//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest, export} -> domain`. `desk` is what
+//! people do by hand; it stands beside the jobs. `export` makes bytes of values, `files` puts bytes in
+//! place. `tests/it/tidy.rs` checks this.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,8 @@ pub mod config;
 pub mod ingest;
 pub mod store;
 pub mod progress;
+pub mod files;
+pub mod export;
 pub mod intake;
 pub mod spool;
 pub mod clock;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::invoice_files::{self, ExportArgs};
 use super::output::{count, table};
 use super::{Failure, Session};
 use crate::desk::invoices::{self, About};
@@ -33,6 +34,8 @@ pub enum InvoiceCommand {
         /// Its id or number
         invoice: String,
     },
+    /// Write the invoices and credit notes of a month as files
+    Export(ExportArgs),
     /// The invoices of an account
     List { account: String },
     /// Who stands on an account's invoices
@@ -106,6 +109,11 @@ pub async fn run(session: &Session, command: InvoiceCommand) -> Result<ExitCode,
         InvoiceCommand::Show { invoice } => {
             let invoice = invoices::show(&mut db.read().await?, &invoice).await?;
             output.show(&invoice_json(&invoice, zone), || sheet(&invoice, zone));
+        }
+        InvoiceCommand::Export(args) => {
+            let exported = invoice_files::run(session, &config, &db, args).await;
+            db.close().await;
+            return exported;
         }
         InvoiceCommand::List { account } => {
             let all = invoices::list(&mut db.read().await?, &account).await?;

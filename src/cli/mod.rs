@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod bills;
 mod cash;
 mod coupons;
@@ -12,7 +13,9 @@ mod daemon;
 mod exceptions;
 mod explain;
 mod intake;
+mod invoice_files;
 mod invoices;
+mod journal;
 mod manual;
 mod operations;
 mod orders;
@@ -120,6 +123,8 @@ enum Command {
     },
     /// Check the configuration and show what it says
     CheckConfig,
+    /// Copy the SQLite database into a new file while everything goes on, and check the copy
+    Backup { file: PathBuf },
     /// One SHA-256 over the canonical books, equal on SQLite and PostgreSQL for equal input
     Digest,
     /// Whether the books are right: every invariant, and every account worked out anew from its inputs
@@ -162,6 +167,9 @@ enum Command {
     Invoice(invoices::InvoiceCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
+    /// The books, for other programs
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Why things are as they are
     #[command(subcommand)]
     Explain(explain::Explain),
@@ -224,6 +232,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Migrate { roles }) => operations::migrate(session, roles).await,
         Some(Command::CheckConfig) => operations::check_config(session),
         Some(Command::Audit(args)) => audit::run(session, args).await,
+        Some(Command::Backup { file }) => backup::run(session, &file).await,
         Some(Command::Digest) => operations::digest(session).await,
         Some(Command::Ingest(command)) => intake::ingest(session, command).await,
         Some(Command::Batch(command)) => intake::batch(session, command).await,
@@ -238,6 +247,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Bill(command)) => bills::run(session, command).await,
         Some(Command::Invoice(command)) => invoices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
+        Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),
         Some(Command::Completions { shell }) => manual::completions(shell),

@@ -74,6 +74,7 @@ impl From<DeskError> for Failure {
     fn from(error: DeskError) -> Failure {
         match error {
             DeskError::Refused { code, message } => Failure { exit: exit::FAILED, message, code: Some(code) },
+            error @ DeskError::Write(..) => Failure::other(describe(&error)),
             DeskError::Intake(error) => error.into(),
             DeskError::Store(error) => error.into(),
         }

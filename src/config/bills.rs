@@ -1,5 +1,7 @@
 //! Reads `[bills]` and `[invoices]` of quittance.toml (R78, R83, D13, D29, D80).
 
+use std::path::{Path, PathBuf};
+
 use super::reader::Table;
 use super::values::{country, flag, one_of, text};
 use crate::domain::bill::Rounding;
@@ -22,6 +24,12 @@ pub struct Invoices {
     pub content: String,
     /// What its numbers begin with; those of credit notes have an `R` behind it.
     pub series: String,
+    /// What PDFs are printed with; None: what the program carries, and no logo.
+    pub font: Option<PathBuf>,
+    pub logo: Option<PathBuf>,
+    /// What the Chinese tax platform files the service under: a short name and a code of 19 digits.
+    pub tax_category: Option<String>,
+    pub tax_code: Option<String>,
 }
 
 /// The sample entity of the shipped file.
@@ -34,11 +42,25 @@ impl Default for Invoices {
             bank: Some("Example Bank, 0000 0000 0000".to_owned()),
             country: "CN".to_owned(),
         };
-        Invoices { seller, content: "Technical service fee".to_owned(), series: "QT".to_owned() }
+        Invoices {
+            seller,
+            content: "Technical service fee".to_owned(),
+            series: "QT".to_owned(),
+            font: None,
+            logo: None,
+            tax_category: None,
+            tax_code: None,
+        }
     }
 }
 
 impl Invoices {
+    /// The same with its files beside the one that names them.
+    pub fn beside(self, file: &Path) -> Invoices {
+        let beside = |named: Option<PathBuf>| named.map(|name| file.with_file_name(name));
+        Invoices { font: beside(self.font.clone()), logo: beside(self.logo.clone()), ..self }
+    }
+
     /// Whether nobody has put in the real invoicing entity yet.
     pub fn is_sample(&self) -> bool {
         self.seller == Invoices::default().seller
@@ -88,8 +110,22 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
         );
         section.fault_at(section.place_of("tax_id"), what);
     }
+    let font = section.optional("font", text).map(PathBuf::from);
+    let logo = section.optional("logo", text).map(PathBuf::from);
+    let tax_category = section.optional("tax_category", text);
+    let tax_code = section.optional("tax_code", |value| {
+        let code = text(value)?;
+        match code.len() == 19 && code.bytes().all(|b| b.is_ascii_digit()) {
+            true => Ok(code),
+            false => Err(format!("`{code}` is no classification code: it has 19 digits")),
+        }
+    });
     section.finish();
     Invoices {
+        font,
+        logo,
+        tax_category,
+        tax_code,
         seller: match name {
             Some(name) => Party { name, tax_id, address, bank, country },
             None => defaults.seller,

@@ -243,7 +243,7 @@ fn assemble(
         refund: settings.refund,
         spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
         bills: settings.bills,
-        invoices: settings.invoices,
+        invoices: settings.invoices.beside(Path::new(place)),
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

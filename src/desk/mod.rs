@@ -7,7 +7,9 @@ pub mod bills;
 pub mod cash;
 pub mod coupons;
 pub mod exceptions;
+pub mod invoice_files;
 pub mod invoices;
+pub mod journal;
 pub mod orders;
 pub mod quotas;
 pub mod refunds;
@@ -28,6 +30,9 @@ pub enum DeskError {
     /// A rule says no; nothing was changed.
     #[error("{message}")]
     Refused { code: &'static str, message: String },
+    /// A file of ours can't be written.
+    #[error("{0} can't be written")]
+    Write(String, #[source] std::io::Error),
     #[error(transparent)]
     Intake(#[from] IntakeError),
     #[error(transparent)]

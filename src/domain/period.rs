@@ -220,6 +220,26 @@ impl Day {
     pub fn next(self) -> Day {
         Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
     }
+
+    /// Days since 1970.
+    pub fn epoch_days(self) -> i64 {
+        i64::from(self.0.to_epoch_days())
+    }
+
+    /// The day that is so many days after the first of 1970, where there is one.
+    pub fn from_epoch_days(days: i64) -> Option<Day> {
+        NaiveDate::from_epoch_days(i32::try_from(days).ok()?).map(Day)
+    }
+}
+
+impl FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Day, String> {
+        let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| plain).map(Day);
+        day.ok_or_else(|| format!("`{text}` is not a day: write YYYY-MM-DD"))
+    }
 }
 
 impl fmt::Display for Day {

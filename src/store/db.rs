@@ -178,6 +178,21 @@ impl Db {
         Ok(())
     }
 
+    /// Runs a SQLite statement that can't be part of a transaction and writes nothing into this database.
+    pub(super) async fn outside_of_transactions(
+        &self,
+        sql: &'static str,
+        value: &str,
+    ) -> Result<(), StoreError> {
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => {
+                sqlx::query(sql).bind(value.to_owned()).execute(readers).await?;
+                Ok(())
+            }
+            Pools::Postgres { .. } => Err(StoreError::NotSqlite),
+        }
+    }
+
     /// Closes all connections; on SQLite this folds the write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {

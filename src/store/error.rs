@@ -40,6 +40,15 @@ pub enum StoreError {
     Aborted,
     #[error("{what}; {remedy}")]
     Unfit { what: &'static str, remedy: &'static str, source: sqlx::Error },
+    #[error("this is for SQLite alone")]
+    NotSqlite,
+    #[error(
+        "the copy is damaged and was thrown away: {0}; check the disk, and the books with `quittance digest`"
+    )]
+    BadCopy(String),
+    /// Whoever took the rows wants no more of them, and knows why.
+    #[error("the rows were not read to the end")]
+    Stopped,
     #[error("the database holds what it can't: {0}")]
     Corrupt(String),
     #[error("the database answered: {0}")]

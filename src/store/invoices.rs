@@ -252,14 +252,49 @@ pub async fn of_account(tx: &mut Tx, account_id: &str) -> Result<Vec<Invoice>, S
     rows.iter().map(|row| Ok(invoice(row)?.0)).collect()
 }
 
-/// Invoices that were issued or returned from one time up to another, by number: what an export takes.
-pub async fn between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Result<Vec<Invoice>, StoreError> {
+/// An invoice as an export takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    pub invoice: Invoice,
+    /// The language of its account.
+    pub locale: String,
+    /// Its series and its number in it: where the next portion goes on.
+    pub place: (String, i64),
+}
+
+/// What an export of invoices that were issued or returned from one time up to another is about.
+const BETWEEN: &str = "(i.issued_at >= $1 and i.issued_at < $2 or r.at >= $1 and r.at < $2)";
+
+/// Invoices that were issued or returned from one time up to another, by number: those after `after`, so
+/// many at most.
+pub async fn between(
+    tx: &mut Tx,
+    from: Timestamp,
+    upto: Timestamp,
+    after: Option<&(String, i64)>,
+    most: usize,
+) -> Result<Vec<Exported>, StoreError> {
+    let sql = INVOICES.replacen(" from invoices i", ", a.locale, i.series, i.series_no from invoices i", 1);
     let sql = format!(
-        "{INVOICES} where i.issued_at >= $1 and i.issued_at < $2 or r.at >= $1 and r.at < $2 \
-         order by i.series, i.series_no"
+        "{sql} join accounts a on a.account_id = i.account_id where {BETWEEN} \
+         and (i.series > $3 or i.series = $3 and i.series_no > $4) order by i.series, i.series_no limit {most}"
     );
-    let rows = tx.rows(sql, values![from.0, upto.0]).await?;
-    rows.iter().map(|row| Ok(invoice(row)?.0)).collect()
+    let (series, series_no) = after.map_or(("", i64::MIN), |(series, number)| (series, *number));
+    let rows = tx.rows(sql, values![from.0, upto.0, series, series_no]).await?;
+    let exported = |row: &Row| {
+        let place = (row.text(17)?, row.int(18)?);
+        Ok(Exported { invoice: invoice(row)?.0, locale: row.text(16)?, place })
+    };
+    rows.iter().map(exported).collect()
+}
+
+/// How many there are.
+pub async fn count_between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Result<i64, StoreError> {
+    let sql = format!(
+        "select count(*) from invoices i left join invoice_returns r on r.account_id = i.account_id \
+         and r.invoice_no = i.invoice_no where {BETWEEN}"
+    );
+    tx.int(sql, values![from.0, upto.0]).await
 }
 
 /// Invoices whose content has another hash than when they were issued (I24).

@@ -16,6 +16,7 @@ mod value;
 
 pub mod accounts;
 pub mod audit;
+pub mod backup;
 pub mod batches;
 pub mod billing;
 pub mod bills;
@@ -30,6 +31,7 @@ pub mod failures;
 pub mod free;
 pub mod invariants;
 pub mod invoices;
+pub mod journal;
 pub mod leases;
 pub mod messages;
 pub mod notices;

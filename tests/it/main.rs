@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod bills;
 mod cli;
 mod concurrent;
@@ -20,6 +21,8 @@ mod formats;
 mod hostile;
 mod hostile_files;
 mod mail;
+mod invoice_files;
+mod journal;
 mod operation;
 mod plans;
 mod products;
@@ -37,4 +40,5 @@ mod support;
 mod systemd;
 mod tables;
 mod tidy;
+mod ubl;
 mod usage;

@@ -8,6 +8,7 @@ use proptest::sample::select;
 use quittance::audit::audit;
 use quittance::config::{Config, Names};
 use quittance::desk::cash::{self, TopUp};
+use quittance::desk::journal::{Wanted, export};
 use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
@@ -414,6 +415,14 @@ impl Books {
         let mut told: Vec<String> = rows.iter().map(|row| row.text(0).expect("text")).collect();
         told.sort();
         told
+    }
+
+    /// The journal of the books, as a file.
+    pub async fn journal(&self, wanted: Wanted) -> Vec<u8> {
+        let mut out = Vec::new();
+        let written = export(&self.db, self.config.zone, wanted, &mut out, &Silent).await;
+        written.expect("the journal is written");
+        out
     }
 
     pub async fn close(self) {

@@ -16,4 +16,5 @@ pub mod receipts;
 pub mod server;
 pub mod shape;
 pub mod tls_server;
+pub mod tools;
 pub mod spool;

@@ -1,0 +1,329 @@
+//! `invoice export`: the documents of a month as files, each whole or not at all.
+//!
+//! A month's documents are the invoices issued and the credit notes written in it. They are read a
+//! portion at a time, so that memory stays flat however many there are. Doing it again gives the same
+//! files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::domain::invoice::Invoice;
+use crate::domain::period::{Month, Timestamp};
+use crate::export::invoice::{Document, csv, fapiao, json, ubl};
+use crate::export::pdf::{Fonts, Language, Logo, PdfFault, Printer};
+use crate::files::WholeFile;
+use crate::progress::Progress;
+use crate::store::{Db, invoices};
+
+use super::DeskError;
+
+/// What a document can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    Pdf,
+    Csv,
+    Json,
+    Ubl,
+    Fapiao,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub month: Month,
+    pub formats: BTreeSet<Format>,
+    pub dir: PathBuf,
+    /// Whether files that are there and differ are replaced.
+    pub replace: bool,
+    /// Whether CSV begins with the mark that older spreadsheets need.
+    pub byte_order_mark: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub invoices: u64,
+    pub credit_notes: u64,
+    /// Files that are new or replaced, and those that were there already, equal to the last byte.
+    pub written: u64,
+    pub unchanged: u64,
+    /// Documents that could not be written in a format, each with the reason.
+    pub unfit: Vec<(String, String)>,
+    /// Characters that no font has, with the first document that needed them.
+    pub unprinted: BTreeMap<char, String>,
+}
+
+/// Invoices that are held in memory at once.
+const PORTION: usize = 200;
+
+/// Where systems keep fonts that have what ours lacks.
+const SYSTEM_FONTS: &[&str] = &[
+    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/google-noto-sans-cjk-fonts/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc",
+    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
+    "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc",
+    "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf",
+    "/usr/share/fonts/truetype/noto/NotoSans-Regular.ttf",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf",
+];
+
+/// Writes the documents of a month.
+///
+/// # Errors
+/// `file_exists` where a file is there, differs, and is not to be replaced; `bad_branding` where the
+/// configured font or logo can't be used; `no_tax_category` where fapiao are asked for without one.
+pub async fn export(
+    db: &Db,
+    config: &Config,
+    wanted: &Wanted,
+    progress: &dyn Progress,
+) -> Result<Written, DeskError> {
+    let months = (config.zone.month_start(wanted.month), config.zone.month_start(wanted.month.next()));
+    let mut desk = Desk::open(config, wanted, months)?;
+    let total = invoices::count_between(&mut db.read().await?, months.0, months.1).await?;
+    progress.begin("invoices", u64::try_from(total).ok());
+    let mut after = None;
+    loop {
+        // A transaction a portion: a long one would keep the log from being folded in.
+        let mut tx = db.read().await?;
+        let page = invoices::between(&mut tx, months.0, months.1, after.as_ref(), PORTION).await?;
+        tx.rollback().await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.place.clone());
+        for found in &page {
+            desk.write(&found.invoice, Language::of(&found.locale))?;
+            progress.advance(1);
+        }
+    }
+    progress.end();
+    desk.end()
+}
+
+/// The month's files as they are being written.
+struct Desk<'a> {
+    config: &'a Config,
+    wanted: &'a Wanted,
+    months: (Timestamp, Timestamp),
+    printer: Option<Printer>,
+    category: fapiao::Category,
+    /// Lines and summary.
+    sheets: Option<[Sheet; 2]>,
+    written: Written,
+}
+
+/// A file to which every document adds.
+struct Sheet {
+    path: PathBuf,
+    file: WholeFile,
+}
+
+impl<'a> Desk<'a> {
+    fn open(
+        config: &'a Config,
+        wanted: &'a Wanted,
+        months: (Timestamp, Timestamp),
+    ) -> Result<Desk<'a>, DeskError> {
+        let has = |format| wanted.formats.contains(&format);
+        let invoices = &config.invoices;
+        let category = fapiao::Category {
+            short_name: invoices.tax_category.clone().unwrap_or_default(),
+            code: invoices.tax_code.clone().unwrap_or_default(),
+        };
+        if has(Format::Fapiao) && (category.short_name.is_empty() || category.code.is_empty()) {
+            let message = "a fapiao request names what the tax platform files the service under: set `tax_category` \
+                           and `tax_code` in [invoices] of quittance.toml";
+            return Err(DeskError::refused("no_tax_category", message));
+        }
+        let printer = has(Format::Pdf).then(|| printer(config)).transpose()?;
+        std::fs::create_dir_all(&wanted.dir).map_err(|error| unwritten(&wanted.dir, error))?;
+        let sheets = has(Format::Csv).then(|| sheets(wanted)).transpose()?;
+        Ok(Desk { config, wanted, months, printer, category, sheets, written: Written::default() })
+    }
+
+    /// Writes an invoice, the credit note that takes it back, or both: what of them is of the month.
+    fn write(&mut self, invoice: &Invoice, language: Language) -> Result<(), DeskError> {
+        let (from, upto) = self.months;
+        let of_month = |at: Timestamp| from <= at && at < upto;
+        if of_month(invoice.issued_at) {
+            self.written.invoices += 1;
+            self.write_document(Document::Invoice(invoice), language)?;
+        }
+        if let Some(note) = invoice.returned.as_ref().filter(|note| of_month(note.at)) {
+            self.written.credit_notes += 1;
+            self.write_document(Document::CreditNote(invoice, note), language)?;
+        }
+        Ok(())
+    }
+
+    fn write_document(&mut self, document: Document<'_>, language: Language) -> Result<(), DeskError> {
+        let zone = self.config.zone;
+        for format in &self.wanted.formats {
+            let (ending, bytes) = match format {
+                Format::Csv => continue,
+                Format::Json => ("json", json::write(document, zone)),
+                Format::Fapiao => ("fapiao.json", fapiao::write(document, zone, &self.category)),
+                Format::Ubl => match ubl::write(document, zone) {
+                    Ok(bytes) => ("xml", bytes),
+                    Err(unfit) => {
+                        self.written.unfit.push((document.number().to_owned(), unfit.to_string()));
+                        continue;
+                    }
+                },
+                Format::Pdf => match self.print(document, language) {
+                    Ok(bytes) => ("pdf", bytes),
+                    Err(fault) => {
+                        self.written.unfit.push((document.number().to_owned(), fault.to_string()));
+                        continue;
+                    }
+                },
+            };
+            let path = self.wanted.dir.join(format!("{}.{ending}", document.stem()));
+            self.keep(&path, &bytes)?;
+        }
+        if let Some([lines, summary]) = &mut self.sheets {
+            lines.add(&csv::lines(document, zone))?;
+            summary.add(&csv::summary(document, zone))?;
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, document: Document<'_>, language: Language) -> Result<Vec<u8>, PdfFault> {
+        let Some(printer) = &self.printer else { return Ok(Vec::new()) };
+        let printed = printer.print(document, language)?;
+        for c in printed.missing {
+            self.written.unprinted.entry(c).or_insert_with(|| document.number().to_owned());
+        }
+        Ok(printed.pdf)
+    }
+
+    /// Puts a file in its place, unless it is there already.
+    fn keep(&mut self, path: &Path, bytes: &[u8]) -> Result<(), DeskError> {
+        let write = || {
+            let mut file = WholeFile::create(path)?;
+            file.write_all(bytes)?;
+            Ok(file)
+        };
+        match std::fs::read(path) {
+            Ok(known) if known == bytes => {
+                self.written.unchanged += 1;
+                Ok(())
+            }
+            _ => {
+                let file = write().map_err(|error| unwritten(path, error))?;
+                self.place(path, file)
+            }
+        }
+    }
+
+    /// Gives a file its name; another of that name stands in the way unless it is to be replaced.
+    fn place(&mut self, path: &Path, file: WholeFile) -> Result<(), DeskError> {
+        let placed = if self.wanted.replace { file.replace() } else { file.keep_new() };
+        placed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let path = path.display();
+                let message = format!(
+                    "{path} is there and says something else: look at it, then name another --out, or replace it \
+                     with --force"
+                );
+                DeskError::refused("file_exists", message)
+            }
+            _ => unwritten(path, error),
+        })?;
+        self.written.written += 1;
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Written, DeskError> {
+        for sheet in self.sheets.take().into_iter().flatten() {
+            let Sheet { path, mut file } = sheet;
+            let equal = file.flush().and_then(|()| same_content(file.temporary(), &path));
+            match equal.map_err(|error| unwritten(&path, error))? {
+                true => self.written.unchanged += 1,
+                false => self.place(&path, file)?,
+            }
+        }
+        Ok(self.written)
+    }
+}
+
+impl Sheet {
+    fn add(&mut self, bytes: &[u8]) -> Result<(), DeskError> {
+        self.file.write_all(bytes).map_err(|error| unwritten(&self.path, error))
+    }
+}
+
+fn unwritten(path: &Path, error: io::Error) -> DeskError {
+    DeskError::Write(path.display().to_string(), error)
+}
+
+/// The two CSV files with their headers.
+fn sheets(wanted: &Wanted) -> Result<[Sheet; 2], DeskError> {
+    let begun = |name: String, header: Vec<u8>| {
+        let path = wanted.dir.join(name);
+        let file = WholeFile::create(&path).map_err(|error| unwritten(&path, error))?;
+        let mut sheet = Sheet { path, file };
+        if wanted.byte_order_mark {
+            sheet.add(csv::BOM)?;
+        }
+        sheet.add(&header)?;
+        Ok::<_, DeskError>(sheet)
+    };
+    let month = wanted.month;
+    Ok([
+        begun(format!("invoices-{month}.csv"), csv::lines_header())?,
+        begun(format!("invoices-{month}-summary.csv"), csv::summary_header())?,
+    ])
+}
+
+/// Whether two files are equal to the last byte; false where one is not there.
+fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
+    let other = match std::fs::File::open(other) {
+        Ok(other) => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let one = std::fs::File::open(one)?;
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut others = BufReader::new(other).bytes();
+    for byte in BufReader::new(one).bytes() {
+        if Some(byte?) != others.next().transpose()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What PDFs are printed with: the operator's own font and logo where there are any.
+fn printer(config: &Config) -> Result<Printer, DeskError> {
+    let system = || SYSTEM_FONTS.iter().filter_map(|path| std::fs::read(path).ok()).collect();
+    let fonts = match branding(&config.invoices.font)? {
+        Some((path, font)) => Fonts::new(Some(font), system).map_err(|fault| bad_branding(&path, &fault)),
+        None => Fonts::new(None, system).map_err(|fault| bad_branding(Path::new("the font"), &fault)),
+    }?;
+    let logo = match branding(&config.invoices.logo)? {
+        Some((path, image)) => Some(Logo::new(image).map_err(|fault| bad_branding(&path, &fault))?),
+        None => None,
+    };
+    let products = config.catalog.products.iter();
+    let names = products.map(|product| (product.id.to_string(), product.name.clone())).collect();
+    Ok(Printer { fonts, logo, zone: config.zone, names })
+}
+
+/// A file that the configuration names, with its path.
+fn branding(path: &Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, DeskError> {
+    let Some(path) = path else { return Ok(None) };
+    let bytes = std::fs::read(path).map_err(|error| bad_branding(path, &error))?;
+    Ok(Some((path.clone(), bytes)))
+}
+
+fn bad_branding(path: &Path, fault: &dyn std::fmt::Display) -> DeskError {
+    let message =
+        format!("{}: {fault}; see `font` and `logo` in [invoices] of quittance.toml", path.display());
+    DeskError::refused("bad_branding", message)
+}

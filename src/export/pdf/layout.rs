@@ -1,0 +1,419 @@
+//! Where everything of a document stands: letterhead, parties, facts, the table of its lines over as many
+//! pages as it takes, VAT by rate, totals, notes, and a foot on each page.
+
+use super::Printer;
+use super::sheet::{BOTTOM, Face, HEIGHT, Ink, LEFT, MARGIN, Mark, RIGHT, Sheets};
+use super::words::Words;
+use crate::domain::invoice::{InvoiceKind, InvoiceType, Party};
+use crate::domain::money::Micros;
+use crate::export::invoice::{Document, cents, percent};
+
+const BODY: Face = Face::new(9.0, Ink::Text);
+const SMALL: Face = Face::new(8.0, Ink::Grey);
+const WIDTH: f32 = RIGHT - LEFT;
+
+/// The pages of a document.
+pub fn pages(document: Document<'_>, printer: &Printer, words: &'static Words) -> Vec<Vec<Mark>> {
+    let mut paper = Paper { sheets: Sheets::new(&printer.fonts), document, printer, words };
+    paper.letterhead();
+    paper.parties();
+    paper.facts();
+    paper.table();
+    paper.summary();
+    paper.notes();
+    paper.feet();
+    paper.sheets.pages
+}
+
+struct Paper<'a> {
+    sheets: Sheets<'a>,
+    document: Document<'a>,
+    printer: &'a Printer,
+    words: &'static Words,
+}
+
+/// A column of a table: its heading, its width, and whether it holds numbers, which are set to the right.
+struct Column<'a> {
+    heading: &'a str,
+    width: f32,
+    right: bool,
+}
+
+impl Paper<'_> {
+    fn title(&self) -> &'static str {
+        if self.document.is_credit_note() { self.words.credit_note } else { self.words.invoice }
+    }
+
+    fn letterhead(&mut self) {
+        let (top, seller) = (MARGIN, &self.document.invoice().seller);
+        let half = WIDTH * 0.58;
+        let mut below = top;
+        if let Some(logo) = &self.printer.logo {
+            let (width, height) = logo.within(150.0, 44.0);
+            self.sheets.mark(Mark::Logo { x: LEFT, y: top, width, height });
+            below = top + height + 14.0;
+        }
+        let name = Face::new(12.0, Ink::Text).bold();
+        let below = self.sheets.lines(LEFT, below + 11.0, half, &seller.name, name);
+        let title = self.title();
+        self.sheets.text_to(RIGHT, top + 18.0, title, Face::new(22.0, Ink::Accent).bold(), WIDTH * 0.4);
+        let number = format!("{} {}", self.words.number, self.document.number());
+        self.sheets.text_to(RIGHT, top + 36.0, &number, Face::new(10.0, Ink::Text), WIDTH * 0.4);
+        let y = below.max(top + 48.0) - 4.0;
+        self.sheets.rule(LEFT, y, WIDTH, Ink::Accent, 1.4);
+        self.sheets.y = y + 22.0;
+    }
+
+    fn parties(&mut self) {
+        let invoice = self.document.invoice();
+        let (top, gap) = (self.sheets.y, 24.0);
+        let width = (WIDTH - gap) / 2.0;
+        let left = self.party(LEFT, top, width, self.words.seller, &invoice.seller);
+        let right = self.party(LEFT + width + gap, top, width, self.words.buyer, &invoice.buyer);
+        self.sheets.y = left.max(right) + 8.0;
+    }
+
+    /// A party's block; gives where it ends.
+    fn party(&mut self, x: f32, top: f32, width: f32, role: &str, party: &Party) -> f32 {
+        self.sheets.text(x, top, role, SMALL.bold());
+        let name = Face::new(10.5, Ink::Text).bold();
+        let mut y = self.sheets.lines(x, top + 16.0, width, &party.name, name);
+        let words = self.words;
+        let told =
+            [(words.tax_id, &party.tax_id), (words.address, &party.address), (words.bank, &party.bank)];
+        for (label, value) in told {
+            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+                y = self.sheets.lines(x, y, width, &format!("{label}: {value}"), Face::new(8.5, Ink::Text));
+            }
+        }
+        y
+    }
+
+    fn facts(&mut self) {
+        let invoice = self.document.invoice();
+        let words = self.words;
+        let issued = self.printer.zone.day_of(self.document.issued_at()).to_string();
+        let invoice_type = match invoice.invoice_type {
+            InvoiceType::General => words.general,
+            InvoiceType::Special => words.special,
+        };
+        let mut facts = vec![(words.issued, issued), (words.invoice_type, invoice_type.to_owned())];
+        if let Some((first, last)) = self.document.period(self.printer.zone) {
+            facts.push((words.period, format!("{first} {} {last}", words.to)));
+        }
+        if invoice.kind == InvoiceKind::Order {
+            facts.push((words.order, invoice.reference.clone()));
+        }
+        facts.push((words.account, invoice.account_id.clone()));
+        facts.push((words.currency, invoice.currency.clone()));
+        match (self.document, &invoice.returned) {
+            (Document::CreditNote(..), _) => {
+                let day = self.printer.zone.day_of(invoice.issued_at);
+                facts.push((words.takes_back, format!("{} ({day})", invoice.number)));
+            }
+            (Document::Invoice(_), Some(note)) => facts.push((words.returned_by, note.number.clone())),
+            (Document::Invoice(_), None) => {}
+        }
+        if let Some(number) = invoice.replaces.as_ref().filter(|_| !self.document.is_credit_note()) {
+            facts.push((words.replaces, number.clone()));
+        }
+        const ACROSS: usize = 3;
+        let width = WIDTH / ACROSS as f32;
+        for row in facts.chunks(ACROSS) {
+            let top = self.sheets.y;
+            let mut ends = top;
+            for (column, (label, value)) in row.iter().enumerate() {
+                let x = LEFT + width * column as f32;
+                self.sheets.text(x, top, label, SMALL);
+                ends = self.sheets.lines(x, top + 13.0, width - 10.0, value, BODY).max(ends);
+            }
+            self.sheets.y = ends + 6.0;
+        }
+        self.sheets.y += 4.0;
+    }
+
+    fn table(&mut self) {
+        let words = self.words;
+        let column = |heading, width, right| Column { heading, width, right };
+        let columns = [
+            column("#", 22.0, false),
+            column(words.item, 159.28, false),
+            column(words.quantity, 62.0, true),
+            column(words.unit_price, 68.0, true),
+            column(words.net, 72.0, true),
+            column(words.vat_rate, 40.0, true),
+            column(words.gross, 72.0, true),
+        ];
+        self.head(LEFT, &columns);
+        let invoice = self.document.invoice();
+        let mut number = 0;
+        let mut cells = |words: [String; 2], quantity: String, price: String, amounts: [String; 3]| {
+            number += 1;
+            let [net, rate, gross] = amounts;
+            ([number.to_string(), words[0].clone(), quantity, price, net, rate, gross], words[1].clone())
+        };
+        let mut rows = Vec::new();
+        for line in &invoice.lines {
+            let product = self.printer.names.get(&line.product).unwrap_or(&line.product);
+            let said = [line.description.clone(), product.clone()];
+            let amounts = [amount(line.net), format!("{} %", percent(line.vat_ppm)), amount(line.gross)];
+            rows.push(cells(said, count(line.units), unit_price(line.net, line.units), amounts));
+        }
+        for allowance in &invoice.allowances {
+            let minus = |of: Micros| amount(Micros(-of.0));
+            let amounts =
+                [minus(allowance.net), format!("{} %", percent(allowance.vat_ppm)), minus(allowance.gross)];
+            let said = [words.allowance.to_owned(), String::new()];
+            rows.push(cells(said, String::new(), String::new(), amounts));
+        }
+        for (cells, by_the_way) in rows {
+            let width = columns[1].width - 8.0;
+            let lines = self.sheets.fonts.wrap(&cells[1], BODY.size, width).len();
+            let more = if by_the_way.is_empty() { 0.0 } else { 11.0 };
+            let height = lines as f32 * BODY.size * 1.4 + more + 9.0;
+            if !self.sheets.has_room(height) {
+                self.turn();
+                self.head(LEFT, &columns);
+            }
+            self.row(LEFT, &columns, &cells, height, &by_the_way);
+        }
+        self.sheets.y += 16.0;
+    }
+
+    /// Begins a page that goes on with the document.
+    fn turn(&mut self) {
+        self.sheets.turn();
+        let title = format!("{} {}", self.title(), self.document.number());
+        self.sheets.text(LEFT, MARGIN + 8.0, &title, Face::new(9.0, Ink::Accent).bold());
+        self.sheets.y = MARGIN + 22.0;
+    }
+
+    fn head(&mut self, left: f32, columns: &[Column<'_>]) {
+        let height = 20.0;
+        let width = columns.iter().map(|column| column.width).sum();
+        let y = self.sheets.y;
+        self.sheets.mark(Mark::Block { x: left, y, width, height, ink: Ink::Shade });
+        let face = Face::new(8.0, Ink::Accent).bold();
+        let mut x = left;
+        for column in columns {
+            self.cell(x, y + 13.0, column, column.heading, face);
+            x += column.width;
+        }
+        self.sheets.y += height;
+    }
+
+    fn row(&mut self, left: f32, columns: &[Column<'_>], cells: &[String], height: f32, by_the_way: &str) {
+        let top = self.sheets.y;
+        let mut x = left;
+        for (index, (column, cell)) in columns.iter().zip(cells).enumerate() {
+            let y = top + 14.0;
+            match column.right || index == 0 {
+                true => self.cell(x, y, column, cell, BODY),
+                false => {
+                    let below = self.sheets.lines(x + 4.0, y, column.width - 8.0, cell, BODY);
+                    self.sheets.text(x + 4.0, below - 1.5, by_the_way, Face::new(7.5, Ink::Grey));
+                }
+            }
+            x += column.width;
+        }
+        self.sheets.y += height;
+        let width = x - left;
+        self.sheets.rule(left, self.sheets.y, width, Ink::Hair, 0.6);
+    }
+
+    fn cell(&mut self, x: f32, y: f32, column: &Column<'_>, text: &str, face: Face) {
+        match column.right {
+            true => self.sheets.text_to(x + column.width - 4.0, y, text, face, column.width - 6.0),
+            false => self.sheets.text(x + 4.0, y, text, face),
+        }
+    }
+
+    /// VAT by rate on the left, totals on the right, on one page.
+    fn summary(&mut self) {
+        let invoice = self.document.invoice();
+        let words = self.words;
+        let totals = self.totals();
+        let rows = invoice.breakdown.len() as f32;
+        let height = (20.0 + rows * 19.0 + 20.0).max(totals.len() as f32 * 19.0 + 12.0);
+        if !self.sheets.has_room(height) {
+            self.turn();
+        }
+        let top = self.sheets.y;
+        self.sheets.text(LEFT, top + 8.0, words.vat_summary, SMALL.bold());
+        self.sheets.y = top + 14.0;
+        let column = |heading, width| Column { heading, width, right: true };
+        let columns = [
+            column(words.vat_rate, 42.0),
+            column(words.net, 74.0),
+            column(words.vat, 70.0),
+            column(words.gross, 74.0),
+        ];
+        self.head(LEFT, &columns);
+        for share in &invoice.breakdown {
+            let rate = format!("{} %", percent(share.vat_ppm));
+            let cells = [rate, amount(share.net), amount(share.vat), amount(share.gross)];
+            self.row(LEFT, &columns, &cells, 19.0, "");
+        }
+        let left_ends = self.sheets.y;
+        let (x, width) = (RIGHT - 200.0, 200.0);
+        let mut y = top + 8.0;
+        for (index, (label, value, strong)) in totals.iter().enumerate() {
+            if *strong && index > 0 {
+                self.sheets.rule(x, y - 12.5, width, Ink::Accent, 0.8);
+                y += 3.0;
+            }
+            let face = if *strong { Face::new(11.0, Ink::Text).bold() } else { BODY };
+            self.sheets.text(x, y, label, face);
+            self.sheets.text_to(RIGHT - 4.0, y, value, face, 110.0);
+            y += 19.0;
+        }
+        self.sheets.y = left_ends.max(y) + 14.0;
+    }
+
+    fn totals(&self) -> Vec<(&'static str, String, bool)> {
+        let (invoice, words) = (self.document.invoice(), self.words);
+        let with_currency = |value: Micros| format!("{} {}", invoice.currency, amount(value));
+        let mut totals = vec![
+            (words.total_net, amount(invoice.net), false),
+            (words.total_vat, amount(invoice.vat), false),
+        ];
+        match self.document.is_credit_note() {
+            true => totals.push((words.credited, with_currency(invoice.total), true)),
+            false => {
+                totals.push((words.total, with_currency(invoice.total), true));
+                totals.push((words.paid, amount(invoice.total), false));
+                totals.push((words.payable, amount(Micros::ZERO), false));
+            }
+        }
+        totals
+    }
+
+    fn notes(&mut self) {
+        let words = self.words;
+        let said = if self.document.is_credit_note() { words.note_credit } else { words.note_invoice };
+        let fapiao = (self.document.invoice().seller.country == "CN").then_some(words.note_fapiao);
+        for note in [said].into_iter().chain(fapiao) {
+            if !self.sheets.has_room(14.0) {
+                self.turn();
+            }
+            self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, WIDTH, note, SMALL) - 4.0;
+        }
+    }
+
+    fn feet(&mut self) {
+        let seller = &self.document.invoice().seller;
+        let tax_id = seller.tax_id.iter().map(|id| format!(" · {id}")).collect::<String>();
+        let whose = format!("{}{tax_id}", seller.name);
+        let whose = self.sheets.fonts.wrap(&whose, SMALL.size, WIDTH * 0.75).remove(0);
+        let of = self.sheets.pages.len();
+        let pages = std::mem::take(&mut self.sheets.pages);
+        for (index, page) in pages.into_iter().enumerate() {
+            self.sheets.pages.push(page);
+            self.sheets.rule(LEFT, BOTTOM + 12.0, WIDTH, Ink::Hair, 0.6);
+            let y = HEIGHT - 38.0;
+            self.sheets.text(LEFT, y, &whose, SMALL);
+            let page = (self.words.page)(index + 1, of);
+            self.sheets.text_to(RIGHT, y, &page, SMALL, WIDTH * 0.25);
+        }
+    }
+}
+
+/// An amount as people read it: `1,234.50`.
+fn amount(amount: Micros) -> String {
+    let text = cents(amount);
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "00"));
+    format!("{sign}{}.{decimals}", grouped(whole))
+}
+
+fn count(number: i64) -> String {
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The net price of a unit to six decimals; nothing where there are no units.
+fn unit_price(net: Micros, units: i64) -> String {
+    let (net, units) = (i128::from(net.0).abs(), i128::from(units).abs());
+    if units == 0 {
+        return String::new();
+    }
+    let rounded = (net + units / 2) / units;
+    Micros(i64::try_from(rounded).unwrap_or(i64::MAX)).for_people()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::invoice::tests::{money, returned, sample};
+    use crate::export::pdf::Language;
+    use crate::export::pdf::tests::printer;
+
+    fn said(mark: &Mark) -> Option<&str> {
+        match mark {
+            Mark::Text { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// All texts of the pages.
+    fn texts(pages: &[Vec<Mark>]) -> Vec<Vec<&str>> {
+        pages.iter().map(|page| page.iter().filter_map(said).collect()).collect()
+    }
+
+    #[test]
+    fn long_documents_go_over_pages_with_their_heads_and_numbers() {
+        let mut invoice = sample();
+        invoice.lines = (0..80).map(|_| invoice.lines[0].clone()).collect();
+        let printer = printer();
+        let pages = pages(Document::Invoice(&invoice), &printer, Language::English.words());
+        let texts = texts(&pages);
+        assert!(texts.len() > 2, "{} pages", texts.len());
+        for (index, page) in texts.iter().enumerate() {
+            let number = format!("Page {} of {}", index + 1, texts.len());
+            assert!(page.contains(&number.as_str()), "{page:?}");
+        }
+        assert_eq!(texts.iter().filter(|page| page.contains(&"Quantity")).count(), texts.len());
+        let rows: Vec<&&str> = texts.iter().flatten().filter(|text| **text == "12,000").collect();
+        assert_eq!(rows.len(), 80);
+        for mark in pages.iter().flatten() {
+            if let Mark::Text { x, y, text, face } = mark {
+                let right = x + printer.fonts.width(text, face.size);
+                assert!(*x >= LEFT - 0.1 && right <= RIGHT + 0.1 && *y < HEIGHT, "{text} is off the page");
+            }
+        }
+    }
+
+    #[test]
+    fn a_credit_note_says_what_it_takes_back() {
+        let invoice = returned();
+        let note = Document::CreditNote(&invoice, invoice.returned.as_ref().unwrap());
+        let printer = printer();
+        let pages = pages(note, &printer, Language::Chinese.words());
+        let texts = texts(&pages).concat();
+        for text in ["红字冲销单", "编号 CN-2026-000007", "INV-2026-000042 (2026-04-01)", "CNY 4,776.44"]
+        {
+            assert!(texts.contains(&text), "{text} is not among {texts:?}");
+        }
+        assert!(printer.fonts.take_missing().is_empty());
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_prices_rounded() {
+        assert_eq!(amount(money("-1234567.5")), "-1,234,567.50");
+        assert_eq!(count(-1000), "-1,000");
+        assert_eq!(unit_price(money("61.32"), 1500), "0.04088");
+        assert_eq!(unit_price(money("200"), 3), "66.666667");
+        assert_eq!(unit_price(money("2"), 0), "");
+    }
+}

@@ -1,0 +1,157 @@
+//! What is printed around the facts, in the language of the account.
+
+/// The languages that invoices are printed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    English,
+    Chinese,
+}
+
+impl Language {
+    /// The language of an account's locale: Chinese for `zh` and its regions.
+    pub fn of(locale: &str) -> Language {
+        if locale == "zh" || locale.starts_with("zh-") { Language::Chinese } else { Language::English }
+    }
+
+    pub(super) fn tag(self) -> &'static str {
+        match self {
+            Language::English => "en",
+            Language::Chinese => "zh-CN",
+        }
+    }
+
+    pub(super) fn words(self) -> &'static Words {
+        match self {
+            Language::English => &ENGLISH,
+            Language::Chinese => &CHINESE,
+        }
+    }
+}
+
+/// The labels.
+pub struct Words {
+    pub invoice: &'static str,
+    pub credit_note: &'static str,
+    pub number: &'static str,
+    pub seller: &'static str,
+    pub buyer: &'static str,
+    pub tax_id: &'static str,
+    pub address: &'static str,
+    pub bank: &'static str,
+    pub issued: &'static str,
+    pub invoice_type: &'static str,
+    pub general: &'static str,
+    pub special: &'static str,
+    pub period: &'static str,
+    pub order: &'static str,
+    pub account: &'static str,
+    pub currency: &'static str,
+    pub takes_back: &'static str,
+    pub replaces: &'static str,
+    pub returned_by: &'static str,
+    pub item: &'static str,
+    pub quantity: &'static str,
+    pub unit_price: &'static str,
+    pub net: &'static str,
+    pub vat_rate: &'static str,
+    pub vat: &'static str,
+    pub gross: &'static str,
+    pub allowance: &'static str,
+    pub vat_summary: &'static str,
+    pub total_net: &'static str,
+    pub total_vat: &'static str,
+    pub total: &'static str,
+    pub paid: &'static str,
+    pub payable: &'static str,
+    pub credited: &'static str,
+    pub note_invoice: &'static str,
+    pub note_credit: &'static str,
+    pub note_fapiao: &'static str,
+    pub to: &'static str,
+    pub page: fn(usize, usize) -> String,
+}
+
+static ENGLISH: Words = Words {
+    invoice: "Invoice",
+    credit_note: "Credit note",
+    number: "No.",
+    seller: "Seller",
+    buyer: "Buyer",
+    tax_id: "Tax ID",
+    address: "Address",
+    bank: "Bank",
+    issued: "Date of issue",
+    invoice_type: "Type",
+    general: "General VAT invoice",
+    special: "Special VAT invoice",
+    period: "Period",
+    order: "Order",
+    account: "Account",
+    currency: "Currency",
+    takes_back: "Takes back",
+    replaces: "Replaces",
+    returned_by: "Taken back by",
+    item: "Item",
+    quantity: "Quantity",
+    unit_price: "Unit price",
+    net: "Net",
+    vat_rate: "VAT",
+    vat: "VAT amount",
+    gross: "Gross",
+    allowance: "Refunds after earlier invoices",
+    vat_summary: "VAT by rate",
+    total_net: "Net total",
+    total_vat: "VAT",
+    total: "Total",
+    paid: "Paid from the balance",
+    payable: "Payable",
+    credited: "Total taken back",
+    note_invoice: "It was paid from the account's balance: nothing is payable.",
+    note_credit: "It takes the invoice back whole; money is refunded, where it is, on its own.",
+    note_fapiao: "The digital fapiao is issued by the tax authority's platform under a number of its own.",
+    to: "to",
+    page: |page, of| format!("Page {page} of {of}"),
+};
+
+// 发票 is what the tax platform alone issues, so that this is none by its name.
+static CHINESE: Words = Words {
+    invoice: "结算单",
+    credit_note: "红字冲销单",
+    number: "编号",
+    seller: "销售方",
+    buyer: "购买方",
+    tax_id: "统一社会信用代码/纳税人识别号",
+    address: "地址",
+    bank: "开户行及账号",
+    issued: "开具日期",
+    invoice_type: "开票类型",
+    general: "增值税普通发票",
+    special: "增值税专用发票",
+    period: "账期",
+    order: "订单",
+    account: "账户",
+    currency: "币种",
+    takes_back: "冲销单据",
+    replaces: "替换单据",
+    returned_by: "已被冲销",
+    item: "项目名称",
+    quantity: "数量",
+    unit_price: "单价",
+    net: "金额",
+    vat_rate: "税率",
+    vat: "税额",
+    gross: "价税合计",
+    allowance: "往期退款折让",
+    vat_summary: "税额明细",
+    total_net: "合计金额",
+    total_vat: "合计税额",
+    total: "价税合计",
+    paid: "已从余额支付",
+    payable: "应付",
+    credited: "冲销合计",
+    note_invoice: "款项已从账户余额支付，无需另行付款。",
+    note_credit: "本单整张冲销所列单据；如需退款，另行办理。",
+    note_fapiao: "数电发票由税务机关电子发票服务平台开具并编号。",
+    to: "至",
+    page: |page, of| format!("第 {page} 页，共 {of} 页"),
+};
