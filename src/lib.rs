@@ -10,7 +10,7 @@
 //! effects in one transaction. Nothing is ever marked message by message: what became of a message
 //! follows from its batch and its charge.
 //!
-//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest} -> domain`. `desk` is what people
+//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest, notify} -> domain`. `desk` is what people
 //! do by hand; it stands beside the jobs. `tests/it/tidy.rs` checks this.
 
 #![forbid(unsafe_code)]
@@ -22,10 +22,12 @@ pub mod ingest;
 pub mod store;
 pub mod progress;
 pub mod intake;
+pub mod notify;
 pub mod spool;
 pub mod clock;
 pub mod instance;
 pub mod settling;
+pub mod telling;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

@@ -9,6 +9,7 @@ mod exceptions;
 mod explain;
 mod intake;
 mod manual;
+mod notices;
 mod operations;
 mod orders;
 mod output;
@@ -139,6 +140,11 @@ enum Command {
     /// Pay-as-you-go prices
     #[command(subcommand)]
     Price(prices::PriceCommand),
+    /// What an account was told: its inbox
+    Inbox(notices::InboxArgs),
+    /// Notices on their way to people
+    #[command(subcommand)]
+    Notice(notices::NoticeCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
     /// Why things are as they are
@@ -211,6 +217,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Order(command)) => orders::order(session, command).await,
         Some(Command::Plan(command)) => orders::plan(session, command).await,
         Some(Command::Price(command)) => prices::prices(session, command).await,
+        Some(Command::Inbox(args)) => notices::inbox(session, args).await,
+        Some(Command::Notice(command)) => notices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),

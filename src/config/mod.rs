@@ -12,6 +12,7 @@ pub mod reader;
 pub mod values;
 
 pub mod database;
+pub mod notices;
 pub mod packages;
 pub mod prices;
 pub mod products;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use self::database::{Database, is_open_to_others};
+use self::notices::Notices;
 use self::products::Products;
 use self::reader::{Fault, File};
 use self::settings::Settings;
@@ -64,6 +66,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The directory into which gateways drop files.
     pub spool: Option<PathBuf>,
+    /// How people are told.
+    pub notices: Notices,
     pub catalog: Catalog,
     pub book: PriceBook,
     /// What one unit of each product is called: `message`, `email`.
@@ -188,11 +192,14 @@ fn refuse_open_secrets(path: &Path, file: &File<'_>, settings: &Settings) {
 fn assemble(
     place: &str,
     (quittance, quittance_text): (File<'_>, &str),
-    settings: Settings,
+    mut settings: Settings,
     products_file: Option<&(String, String)>,
     prices_file: Option<&(String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut faults = quittance.into_faults();
+    let file = Path::new(place);
+    let mut notices = std::mem::take(&mut settings.notices).beside(file);
+    faults.extend(notices::load_templates(&mut notices, file.is_file().then_some(file)));
     let mut products = Products::default();
     if let Some((name, text)) = products_file {
         let file = File::new(name, text);
@@ -229,7 +236,8 @@ fn assemble(
         lease: settings.lease,
         schedules: settings.schedules,
         listen: settings.listen,
-        spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
+        spool: settings.spool.map(|dir| file.with_file_name(dir)),
+        notices,
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::database::{Database, url};
+use super::notices::{self, Notices};
 use super::reader::{Entry, File, Place, Table, closest};
 use super::values::{address, hours, minutes, months, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
@@ -40,6 +41,7 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Where gateways drop files, relative to this file; None where they do not.
     pub spool: Option<PathBuf>,
+    pub notices: Notices,
     /// File name of the products, beside this file, and where that is said.
     pub products: (String, Place),
     /// File name of the prices, beside this file, and where that is said.
@@ -77,6 +79,7 @@ pub fn read(file: &File<'_>) -> Settings {
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
         spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
+        notices: notices::read(&mut root),
     };
     root.allow(&["zone"]);
     root.finish();

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod batches;
 pub mod exceptions;
+pub mod notices;
 pub mod orders;
 pub mod story;
 pub mod usage;

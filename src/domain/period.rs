@@ -197,6 +197,16 @@ impl Day {
     pub fn next(self) -> Day {
         Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
     }
+
+    /// The day so many days earlier.
+    pub fn days_before(self, days: u32) -> Day {
+        Day(self.0.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN))
+    }
+
+    /// How many days there are from this one to a later one; below 0 where that is earlier.
+    pub fn days_until(self, later: Day) -> i64 {
+        (later.0 - self.0).num_days()
+    }
 }
 
 impl fmt::Display for Day {

@@ -3,6 +3,7 @@
 //! The verbs stand in `tests/scenarios/README.md`. After every block the invariants of the books
 //! are checked, so that each scenario is a test of them, too.
 
+mod notices;
 mod show;
 mod stage;
 mod usage;

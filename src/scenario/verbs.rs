@@ -50,6 +50,7 @@ impl Stage {
             "exceptions" => self.exceptions(&mut given),
             "approve" => self.approve(&mut given),
             "dismiss" => self.dismiss(&mut given),
+            "notices" => self.notices(&mut given),
             "usage" => self.usage(&mut given),
             "length" => self.length(&mut given),
             other => Err(format!("unknown verb {other}; the verbs stand in tests/scenarios/README.md")),

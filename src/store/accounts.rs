@@ -1,8 +1,11 @@
 //! Accounts and their money.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::db::{Row, Tx, values};
 use super::dialect::for_update;
 use super::error::StoreError;
+use super::notices::Balances;
 use super::orders::save_entries;
 use super::standing::{Change, Standings};
 use crate::domain::account::{Funds, Kind, Status};
@@ -105,6 +108,21 @@ pub async fn lock(tx: &mut Tx, account_id: &str) -> Result<Option<AccountRow>, S
     tx.row(sql, values![account_id]).await?.as_ref().map(account_row).transpose()
 }
 
+/// Several accounts at once, by id; those that there are.
+pub async fn find_all(
+    tx: &mut Tx,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, AccountRow>, StoreError> {
+    let mut found = BTreeMap::new();
+    let rows = ids.iter().map(|id| values![id]).collect();
+    let query = format!("select {COLUMNS} from accounts where account_id in (select wanted from v)");
+    for row in super::rows_with_values(tx, "wanted", rows, &query).await? {
+        let account = account_row(&row)?;
+        found.insert(account.account_id.clone(), account);
+    }
+    Ok(found)
+}
+
 pub async fn list(tx: &mut Tx) -> Result<Vec<AccountRow>, StoreError> {
     let sql = format!("select {COLUMNS} from accounts order by account_id");
     tx.rows(sql, vec![]).await?.iter().map(account_row).collect()
@@ -154,7 +172,11 @@ pub async fn save(
         at,
         reason: None,
     });
-    standings.flush(tx).await
+    standings.flush(tx).await?;
+    let mut balances = Balances::default();
+    let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
+    balances.push(id, last_entry, was, is, at);
+    balances.flush(tx).await
 }
 
 /// Notes a top-up under its reference.

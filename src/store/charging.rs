@@ -7,6 +7,7 @@ use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::months::{self, Months};
+use super::notices::{Balances, Notices};
 use super::orders::LedgerWriter;
 use super::standing::{Change, Standings};
 use super::suspense::Suspensions;
@@ -16,6 +17,7 @@ use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::domain::plan::Plan;
+use crate::domain::reminder::plan_alert;
 
 /// Messages waiting to be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,6 +289,10 @@ pub struct Effects {
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
     standings: Standings,
+    balances: Balances,
+    notices: Notices,
+    /// A plan is low when this share of it is left, in millionths.
+    quota_low_ppm: i64,
     /// Business time of the run.
     as_of: Timestamp,
 }
@@ -308,8 +314,16 @@ impl Effects {
             accounts: Vec::new(),
             plans: Vec::new(),
             standings: Standings::default(),
+            balances: Balances::default(),
+            notices: Notices::default(),
+            quota_low_ppm: 0,
             as_of,
         }
+    }
+
+    /// Tells of plans of which no more than a share is left, in millionths.
+    pub fn alerting(self, quota_low_ppm: i64) -> Effects {
+        Effects { quota_low_ppm, ..self }
     }
 
     /// Takes up what charging an account came to. `before` is the account as it was loaded.
@@ -344,6 +358,8 @@ impl Effects {
             at: self.as_of,
             reason: None,
         });
+        let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
+        self.balances.push(id, last_entry, was, is, self.as_of);
         self.accounts.push(values![
             id,
             funds.balance.0,
@@ -353,9 +369,9 @@ impl Effects {
             last_entry
         ]);
         for plan in &after.plans {
-            let drawn =
-                before.plans.iter().any(|p| p.plan_no == plan.plan_no && p.remaining != plan.remaining);
-            if drawn {
+            let was = before.plans.iter().find(|p| p.plan_no == plan.plan_no);
+            if let Some(was) = was.filter(|was| was.remaining != plan.remaining) {
+                self.alert(after, was, plan);
                 self.plans.push(values![
                     id,
                     plan.plan_no,
@@ -367,6 +383,17 @@ impl Effects {
             }
         }
         self.months.push(before, after);
+    }
+
+    /// Tells of a plan that is low or used up (R12).
+    fn alert(&mut self, account: &Account, before: &Plan, after: &Plan) {
+        let (id, now) = (&*account.account_id, self.as_of);
+        let pays = |plan: &&Plan| plan.product == after.product && plan.expires_at > now;
+        let left = account.plans.iter().filter(pays).map(|plan| plan.remaining).sum();
+        let plan_id = format!("{id}-p{}", after.plan_no);
+        if let Some(notice) = plan_alert(&plan_id, before, after, left, self.quota_low_ppm, now) {
+            self.notices.push(id, &notice, now);
+        }
     }
 
     fn charge(&mut self, account_id: &str, charge: &Charge, class: &Class<'_>) {
@@ -434,6 +461,8 @@ impl Effects {
         let columns = "account_id, plan_no, remaining, released, carried, last_draw";
         super::with_values(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
+        self.balances.flush(tx).await?;
+        self.notices.flush(tx).await?;
         self.months.flush(tx).await
     }
 }

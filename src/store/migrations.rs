@@ -14,6 +14,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("lean_books", include_str!("../../migrations/0005_lean_books.sql")),
     ("receipts", include_str!("../../migrations/0006_receipts.sql")),
     ("money", include_str!("../../migrations/0007_money.sql")),
+    ("delivery", include_str!("../../migrations/0011_delivery.sql")),
 ];
 
 /// The version that this binary works with.

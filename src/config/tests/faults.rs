@@ -61,7 +61,7 @@ fn faults_of_settings_are_told() {
         (
             "[retention]",
             "[payments]",
-            "q.toml:2:2: the key `payments` is unknown here: use one of database, database_file, zone, products, prices, retention, ingest, clock, runs, schedule, http, spool",
+            "q.toml:2:2: the key `payments` is unknown here: use one of database, database_file, zone, products, prices, retention, ingest, clock, runs, schedule, http, spool, notices, smtp, sms, webhook",
         ),
     ]);
 }
