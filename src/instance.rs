@@ -6,6 +6,7 @@
 use std::fs;
 
 use rustix::process::{Pid, getpid, test_kill_process};
+use sha2::{Digest, Sha256};
 
 /// The name of this process in leases: `billing-1 pid 4711 (..)`.
 ///
@@ -13,8 +14,23 @@ use rustix::process::{Pid, getpid, test_kill_process};
 /// process namespace, and when the process started.
 pub fn name() -> String {
     let pid = getpid();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host} pid {} ({} {})", pid.as_raw_nonzero(), realm(), started(pid).unwrap_or_default())
+    format!("{} pid {} ({} {})", host(), pid.as_raw_nonzero(), realm(), started(pid).unwrap_or_default())
+}
+
+/// The machine's name.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A word that is the same on one machine at all times, and on others another; empty where the machine
+/// has no id of its own, as in many containers. Not the id itself, which is for this machine alone.
+pub fn machine() -> String {
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    if id.trim().is_empty() {
+        return String::new();
+    }
+    let digest = Sha256::digest(format!("quittance {}", id.trim()));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name without what only machines compare.

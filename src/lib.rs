@@ -10,8 +10,8 @@
 //! effects in one transaction. Nothing is ever marked message by message: what became of a message
 //! follows from its batch and its charge.
 //!
-//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest, export} -> domain`. `desk` is what
-//! people do by hand; it stands beside the jobs. `export` makes bytes of values, `files` puts bytes in
+//! Direction: `main -> cli -> {daemon, runner} -> jobs -> {store, ingest, notify, export} -> domain`.
+//! `desk` is what people do by hand; it stands beside the jobs. `export` makes bytes of values, `files` puts bytes in
 //! place. `tests/it/tidy.rs` checks this.
 
 #![forbid(unsafe_code)]
@@ -25,12 +25,14 @@ pub mod progress;
 pub mod files;
 pub mod export;
 pub mod intake;
+pub mod notify;
 pub mod spool;
 pub mod clock;
 pub mod instance;
 pub mod settling;
 pub mod audit;
 pub mod billing;
+pub mod telling;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

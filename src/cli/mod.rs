@@ -17,6 +17,7 @@ mod invoice_files;
 mod invoices;
 mod journal;
 mod manual;
+mod notices;
 mod operations;
 mod orders;
 mod output;
@@ -165,6 +166,11 @@ enum Command {
     /// Invoices for bills and orders
     #[command(subcommand)]
     Invoice(invoices::InvoiceCommand),
+    /// What an account was told: its inbox
+    Inbox(notices::InboxArgs),
+    /// Notices on their way to people
+    #[command(subcommand)]
+    Notice(notices::NoticeCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
     /// The books, for other programs
@@ -246,6 +252,8 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Price(command)) => prices::prices(session, command).await,
         Some(Command::Bill(command)) => bills::run(session, command).await,
         Some(Command::Invoice(command)) => invoices::run(session, command).await,
+        Some(Command::Inbox(args)) => notices::inbox(session, args).await,
+        Some(Command::Notice(command)) => notices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
         Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,

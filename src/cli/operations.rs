@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::output::{count, line};
 use super::{Failure, Session, exit};
+use crate::config::database::read_secret;
+use crate::domain::notice::Channel;
 use crate::jobs::{self, Job};
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
@@ -84,6 +86,11 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
     let config = session.config()?;
     let (url, said_by) = session.database(&config)?;
     store::check_url(url.expose()).map_err(|fault| Failure::config(fault.to_string()))?;
+    for (key, file) in config.notices.secrets() {
+        read_secret(file).map_err(|fault| Failure::config(format!("{}: `{key}`: {fault}", config.place)))?;
+    }
+    let channels: Vec<&str> =
+        Channel::ALL.iter().filter(|by| config.notices.has(**by)).map(|channel| channel.as_str()).collect();
     let products: Vec<_> = config.catalog.products.iter().map(|product| product.id.to_string()).collect();
     let (price_lists, packages) = (config.book.rates.len(), config.book.packages.len());
     let json = json!({
@@ -99,6 +106,8 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
         "renewals_per_day": config.renewals_per_day,
         "listen": config.listen.map(|address| address.to_string()),
         "spool": config.spool,
+        "channels": channels,
+        "templates": config.notices.templates_dir,
         "schedule": config.schedules.iter().map(|(job, when)| (*job, when.as_str())).collect::<BTreeMap<_, _>>(),
         "fingerprint": config.fingerprint,
     });
@@ -118,10 +127,13 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
             ("http", place(config.listen.map(|address| address.to_string()))),
             ("spool", place(config.spool.as_ref().map(|dir| dir.display().to_string()))),
         ];
+        rows.push(("notices", channels.join(", ")));
+        let dir = config.notices.templates_dir.as_ref();
+        rows.push(("templates", dir.map_or_else(|| "built in".into(), |dir| dir.display().to_string())));
         let when = |job: &Job| config.schedules.get(job.name).map(|schedule| schedule.as_str().to_owned());
         rows.extend(jobs::ALL.iter().map(|job| (job.name, place(when(job)))));
         rows.push(("fingerprint", config.fingerprint.clone()));
-        let lines: Vec<_> = rows.iter().map(|(name, value)| format!("  {name:<19}{value}")).collect();
+        let lines: Vec<_> = rows.iter().map(|(name, value)| format!("  {name:<23}{value}")).collect();
         format!("The configuration is right.\n{}", lines.join("\n"))
     });
     Ok(ExitCode::SUCCESS)

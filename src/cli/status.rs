@@ -14,7 +14,7 @@ use crate::store::bills::{self, ParkedBill};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
 use crate::store::status::{self, SuspenseRow};
-use crate::store::{StoreError, Tx, exceptions, leases};
+use crate::store::{StoreError, Tx, deliveries, exceptions, leases};
 
 /// A job as its operator sees it.
 struct JobRow {
@@ -138,6 +138,8 @@ struct Status {
     /// Requests for refunds that wait for an operator.
     refund_requests: i64,
     accounts: Vec<(String, i64)>,
+    /// Deliveries of notices that wait or failed: channel, state, how many.
+    deliveries: Vec<(String, String, i64)>,
 }
 
 pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
@@ -159,16 +161,24 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         exceptions: exceptions::open_by_kind(&mut tx).await?,
         refund_requests: status::refund_requests(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
+        deliveries: deliveries::open(&mut tx).await?,
     };
     tx.rollback().await?;
     db.close().await;
     session.output.show(&status.to_json(config.zone), || status.words(config.zone));
     let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
-    let waits = waiting.iter().any(|counts| !counts.is_empty()) || !status.parked_bills.is_empty();
+    let waits = waiting.iter().any(|counts| !counts.is_empty())
+        || !status.parked_bills.is_empty()
+        || status.notices("failed") > 0;
     Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
 }
 
 impl Status {
+    /// Deliveries in a state, by whatever channel.
+    fn notices(&self, state: &str) -> i64 {
+        self.deliveries.iter().filter(|(_, found, _)| found == state).map(|(_, _, count)| count).sum()
+    }
+
     fn to_json(&self, zone: Zone) -> Value {
         let map =
             |pairs: &[(String, i64)]| pairs.iter().map(|(k, n)| (k.clone(), json!(n))).collect::<Value>();
@@ -200,6 +210,7 @@ impl Status {
             "exceptions": map(&self.exceptions),
             "refund_requests": self.refund_requests,
             "accounts": map(&self.accounts),
+            "notices": { "waiting": self.notices("waiting"), "failed": self.notices("failed") },
         })
     }
 
@@ -231,6 +242,10 @@ impl Status {
             let number = count(self.refund_requests);
             lines
                 .push(format!("Refunds that wait for a decision: {number} (quittance order list --pending)"));
+        }
+        for (channel, state, number) in &self.deliveries {
+            let remedy = if state == "failed" { " (quittance notice list --failed)" } else { "" };
+            lines.push(format!("Notices by {channel} {state}: {}{remedy}", count(*number)));
         }
         for (reason, number) in &self.by_reason {
             let remedy = Unrated::parse(reason).map_or("", |reason| reason.remedy());

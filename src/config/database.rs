@@ -118,7 +118,7 @@ fn checked(url: &str) -> Reading<DatabaseUrl> {
 }
 
 /// Reads a secret from a file that is only for its owner and group.
-fn read_secret(path: &Path) -> Result<String, String> {
+pub fn read_secret(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("{} can't be read ({error})", path.display());
     let file = File::open(path).map_err(unreadable)?;
     // Asked of the open file, so that nobody can put another in its place.
@@ -132,7 +132,7 @@ fn read_secret(path: &Path) -> Result<String, String> {
     let mut secret = String::new();
     file.take(10_000).read_to_string(&mut secret).map_err(unreadable)?;
     match secret.trim() {
-        "" => Err(format!("{} is empty: write the URL into it", path.display())),
+        "" => Err(format!("{} is empty: write the secret into it", path.display())),
         secret => Ok(secret.to_owned()),
     }
 }

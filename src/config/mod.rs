@@ -13,6 +13,7 @@ pub mod values;
 
 pub mod bills;
 pub mod database;
+pub mod notices;
 pub mod packages;
 pub mod prices;
 pub mod quotas;
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 
 use self::bills::{Bills, Invoices};
 use self::database::{Database, is_open_to_others};
+use self::notices::Notices;
 use self::products::Products;
 use self::reader::{Fault, File};
 use self::settings::Settings;
@@ -74,6 +76,8 @@ pub struct Config {
     pub spool: Option<PathBuf>,
     pub bills: Bills,
     pub invoices: Invoices,
+    /// How people are told.
+    pub notices: Notices,
     pub catalog: Catalog,
     pub book: PriceBook,
     /// What one unit of each product is called: `message`, `email`.
@@ -198,11 +202,14 @@ fn refuse_open_secrets(path: &Path, file: &File<'_>, settings: &Settings) {
 fn assemble(
     place: &str,
     (quittance, quittance_text): (File<'_>, &str),
-    settings: Settings,
+    mut settings: Settings,
     products_file: Option<&(String, String)>,
     prices_file: Option<&(String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut faults = quittance.into_faults();
+    let file = Path::new(place);
+    let mut notices = std::mem::take(&mut settings.notices).beside(file);
+    faults.extend(notices::load_templates(&mut notices, file.is_file().then_some(file)));
     let mut products = Products::default();
     if let Some((name, text)) = products_file {
         let file = File::new(name, text);
@@ -241,9 +248,10 @@ fn assemble(
         schedules: settings.schedules,
         listen: settings.listen,
         refund: settings.refund,
-        spool: settings.spool.map(|dir| Path::new(place).with_file_name(dir)),
         bills: settings.bills,
-        invoices: settings.invoices.beside(Path::new(place)),
+        invoices: settings.invoices.beside(file),
+        spool: settings.spool.map(|dir| file.with_file_name(dir)),
+        notices,
         catalog: products.catalog,
         book,
         unit_words: products.unit_words,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bills::{Bills, Invoices, read_bills, read_invoices};
 use super::database::{Database, url};
+use super::notices::{self, Notices};
 use super::reader::{Entry, File, Place, Table, closest};
 use super::values::{address, count, flag, hours, minutes, months, one_of, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
@@ -48,6 +49,7 @@ pub struct Settings {
     pub spool: Option<PathBuf>,
     pub bills: Bills,
     pub invoices: Invoices,
+    pub notices: Notices,
     /// File name of the products, beside this file, and where that is said.
     pub products: (String, Place),
     /// File name of the prices, beside this file, and where that is said.
@@ -90,6 +92,7 @@ pub fn read(file: &File<'_>) -> Settings {
         spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
         bills: read_bills(&mut root),
         invoices: read_invoices(&mut root),
+        notices: notices::read(&mut root),
     };
     root.allow(&["zone"]);
     root.finish();

@@ -143,6 +143,14 @@ pub fn hours(value: &DeValue<'_>) -> Reading<i64> {
     hours.ok_or_else(|| format!("`{written}` is not a time up to a month: write such as \"48 hours\""))
 }
 
+/// A number of days up to a year, as `3 days`.
+pub fn days(value: &DeValue<'_>) -> Reading<u32> {
+    let written = text(value)?;
+    let count = written.strip_suffix(" days").or_else(|| written.strip_suffix(" day"));
+    let days = count.and_then(|count| count.parse().ok()).filter(|days| (1..=366).contains(days));
+    days.ok_or_else(|| format!("`{written}` is not a number of days up to a year: write such as \"3 days\""))
+}
+
 /// A number of seconds up to an hour, as `30 seconds`.
 pub fn seconds(value: &DeValue<'_>) -> Reading<Duration> {
     let written = text(value)?;

@@ -19,7 +19,7 @@ use crate::domain::period::Timestamp;
 use crate::jobs;
 use crate::runner::describe;
 use crate::runner::due::due;
-use crate::store::{StoreError, charging, exceptions, runs, status};
+use crate::store::{StoreError, charging, deliveries, exceptions, runs, status};
 
 /// How long the database may take to answer before that is the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub struct Facts {
     pub exceptions: Vec<(String, i64)>,
     pub parked: i64,
     pub accounts: Vec<(String, i64)>,
+    /// Deliveries of notices: channel, state, how many.
+    pub deliveries: Vec<(String, String, i64)>,
 }
 
 pub struct JobFacts {
@@ -131,6 +133,7 @@ async fn facts(shown: &Shown) -> Result<Facts, StoreError> {
         exceptions: exceptions::open_by_kind(&mut tx).await?,
         parked: status::parked(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
+        deliveries: deliveries::open(&mut tx).await?,
     };
     tx.rollback().await?;
     Ok(facts)

@@ -38,6 +38,12 @@ struct StatusLabels {
     status: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    channel: String,
+    state: String,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// Runs since this daemon started.
@@ -131,6 +137,17 @@ fn gauges(facts: &Facts) -> Registry {
         accounts.get_or_create(&StatusLabels { status: status.clone() }).set(*number);
     }
     registry.register("quittance_accounts", "Accounts, by status", accounts);
+
+    let deliveries = Family::<DeliveryLabels, Gauge>::default();
+    for (channel, state, number) in &facts.deliveries {
+        let labels = DeliveryLabels { channel: channel.clone(), state: state.clone() };
+        deliveries.get_or_create(&labels).set(*number);
+    }
+    registry.register(
+        "quittance_notices",
+        "Deliveries of notices that wait or failed, by channel and state",
+        deliveries,
+    );
 
     let single = |number: i64| {
         let gauge = Gauge::<i64>::default();

@@ -76,6 +76,7 @@ pub async fn run(setup: Setup) -> Result<(), DaemonError> {
     };
     let (mut ticker, mut ticks) = start_ticker().await?;
     let (cut, _) = watch::channel(false);
+    let (stop, _) = watch::channel(false);
     let mut daemon = Daemon {
         shown: Arc::new(Shown {
             db: setup.db.clone(),
@@ -89,6 +90,7 @@ pub async fn run(setup: Setup) -> Result<(), DaemonError> {
         runs: JoinSet::new(),
         running: HashMap::new(),
         cut,
+        stop,
     };
     daemon.register_jobs().await?;
     let http = http::start(&daemon.config, daemon.shown.clone()).await;
@@ -159,6 +161,7 @@ struct Daemon {
     runs: JoinSet<Result<Finished, JobError>>,
     running: HashMap<Id, usize>,
     cut: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
     shown: Arc<Shown>,
 }
 
@@ -292,6 +295,7 @@ impl Daemon {
             attempt: state.failures + 1,
             catch_up: state.catch_up,
             cut: Some(self.cut.subscribe()),
+            stop: Some(self.stop.subscribe()),
             ..Options::default()
         };
         let (db, config, job) = (self.db.clone(), self.config.clone(), state.job);
@@ -386,6 +390,7 @@ impl Daemon {
         if !self.runs.is_empty() {
             tracing::info!("Waiting for {} runs to end", self.runs.len());
         }
+        self.stop.send_replace(true);
         let deadline = clock::deadline(TO_FINISH);
         loop {
             tokio::select! {

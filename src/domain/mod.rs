@@ -6,6 +6,7 @@ pub mod period;
 pub mod length;
 pub mod message;
 pub mod notice;
+pub mod reminder;
 pub mod receipt;
 pub mod product;
 pub mod countries;

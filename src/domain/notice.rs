@@ -55,6 +55,51 @@ impl NoticeKind {
     pub fn parse(word: &str) -> Option<NoticeKind> {
         NoticeKind::ALL.iter().copied().find(|kind| kind.as_str() == word)
     }
+
+    /// Told to whoever runs the books, not to a customer.
+    pub fn is_for_operator(self) -> bool {
+        matches!(self, NoticeKind::JobFailed | NoticeKind::AccountParked | NoticeKind::ExceptionsWaiting)
+    }
+
+    /// Worth a text message where nothing else is said: sending stops, or prepaid units end, unless the
+    /// customer does something (R11, R26, R143).
+    pub fn is_urgent(self) -> bool {
+        use NoticeKind::{BalanceLow, Overdue, PlanExpiring, Suspended};
+        matches!(self, PlanExpiring | BalanceLow | Overdue | Suspended)
+    }
+
+    /// A reminder that a customer may do without; the others tell of money or of what happened.
+    pub fn is_reminder(self) -> bool {
+        matches!(self, NoticeKind::PlanExpiring | NoticeKind::QuotaLow | NoticeKind::BalanceLow)
+    }
+}
+
+/// A way by which people are told (R11, R26).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// What they find when they look: the internal message of the specification.
+    Inbox,
+    Email,
+    Sms,
+    Webhook,
+}
+
+impl Channel {
+    pub const ALL: &[Channel] = &[Channel::Inbox, Channel::Email, Channel::Sms, Channel::Webhook];
+
+    /// The name in tables, settings and commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Channel::Inbox => "inbox",
+            Channel::Email => "email",
+            Channel::Sms => "sms",
+            Channel::Webhook => "webhook",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Channel> {
+        Channel::ALL.iter().copied().find(|channel| channel.as_str() == word)
+    }
 }
 
 /// A value that a notice tells.

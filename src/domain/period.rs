@@ -221,6 +221,16 @@ impl Day {
         Day(self.0.succ_opt().unwrap_or(NaiveDate::MAX))
     }
 
+    /// The day so many days earlier.
+    pub fn days_before(self, days: u32) -> Day {
+        Day(self.0.checked_sub_days(Days::new(days.into())).unwrap_or(NaiveDate::MIN))
+    }
+
+    /// How many days there are from this one to a later one; below 0 where that is earlier.
+    pub fn days_until(self, later: Day) -> i64 {
+        (later.0 - self.0).num_days()
+    }
+
     /// Days since 1970.
     pub fn epoch_days(self) -> i64 {
         i64::from(self.0.to_epoch_days())

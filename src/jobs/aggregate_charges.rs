@@ -54,7 +54,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
 
     let classes = names.classes(&run);
     let mut charging = Charging {
-        effects: Effects::new(run.tx, run.run_no, run.as_of),
+        effects: Effects::new(run.tx, run.run_no, run.as_of).alerting(run.config.notices.quota_low_ppm),
         answers: Answers::new(run.tx, run.run_no),
         known: &known,
         names: &names,

@@ -7,13 +7,17 @@ pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod settle_receipts;
 pub mod auto_renew;
+pub mod deliver_notifications;
 pub mod expire_plans;
 pub mod monthly_bills;
 pub mod review_mail_quotas;
+pub mod send_reminders;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::domain::period::Timestamp;
@@ -45,6 +49,15 @@ pub struct Steps<'a> {
     pub lease: Option<&'a Lease>,
     pub as_of: Timestamp,
     pub progress: &'a dyn Progress,
+    /// Turns true when no new step should be begun: the program is about to end.
+    pub stop: Option<watch::Receiver<bool>>,
+}
+
+impl Steps<'_> {
+    /// Whether no new step should be begun.
+    pub fn should_stop(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| *stop.borrow())
+    }
 }
 
 /// What a run did.
@@ -77,6 +90,11 @@ pub enum JobError {
     Spill { dir: String, source: std::io::Error },
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error(
+        "these books are a copy: they are opened in {here}, and wrote to people from {before}; nothing is sent. If \
+         they were moved for good, run `quittance notice adopt` here"
+    )]
+    Copied { here: String, before: String },
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("it was told to end and was rolled back")]
@@ -168,6 +186,22 @@ pub const ALL: &[Job] = &[
         // A week is reviewed once.
         irreversible: true,
         work: Work::Books(|run| Box::pin(review_mail_quotas::run(run))),
+    },
+    Job {
+        name: "send-reminders",
+        about: "reminds of plans that expire, of low balances and of what waits",
+        verb: "tell",
+        schedule: "0 9 * * *",
+        irreversible: false,
+        work: Work::Books(|run| Box::pin(send_reminders::run(run))),
+    },
+    Job {
+        name: "deliver-notifications",
+        about: "sends notices by e-mail, text message and webhook",
+        verb: "send",
+        schedule: "* * * * *",
+        irreversible: false,
+        work: Work::Steps(|steps| Box::pin(deliver_notifications::run(steps))),
     },
 ];
 

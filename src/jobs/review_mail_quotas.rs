@@ -88,8 +88,8 @@ fn notice(row: &ReviewRow, at: crate::domain::period::Timestamp) -> Notice {
         due: at,
         facts: vec![
             ("product", Fact::Text(row.product.clone())),
-            ("from", Fact::Count(row.review.from)),
-            ("to", Fact::Count(row.review.to)),
+            ("before", Fact::Count(row.review.from)),
+            ("quota", Fact::Count(row.review.to)),
             ("reason", Fact::Text(row.review.reason.to_string())),
         ],
     }

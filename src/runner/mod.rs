@@ -10,6 +10,7 @@
 //! process that is killed leaves a lease and a record that say `running`; the next run finds the
 //! holder dead, or its time run out, and begins anew.
 
+mod alarm;
 pub mod due;
 mod report;
 
@@ -44,11 +45,21 @@ pub struct Options {
     pub attempt: i64,
     /// Turns true when the run is to be rolled back at the next point where it waits.
     pub cut: Option<watch::Receiver<bool>>,
+    /// Turns true before that: a run of many steps begins no new one.
+    pub stop: Option<watch::Receiver<bool>>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { as_of: None, dry_run: false, catch_up: false, slot: None, attempt: 1, cut: None }
+        Options {
+            as_of: None,
+            dry_run: false,
+            catch_up: false,
+            slot: None,
+            attempt: 1,
+            cut: None,
+            stop: None,
+        }
     }
 }
 
@@ -263,12 +274,14 @@ impl Attempt<'_> {
                     lease: Some(&begun.lease),
                     as_of,
                     progress: self.progress,
+                    stop: self.options.stop.clone(),
                 };
                 let report = work(steps).await?;
                 (self.db.write().await?, report)
             }
         };
         let finished = self.finished(begun.run_no, as_of, report);
+        alarm::of_parked(&mut tx, self.config.zone, &finished).await?;
         if begun.time.jump.is_none() || self.options.catch_up {
             runs::advance_business_time(&mut tx, as_of).await?;
         }
@@ -330,6 +343,7 @@ impl Attempt<'_> {
                     lease: None,
                     as_of: time.as_of,
                     progress: self.progress,
+                    stop: self.options.stop.clone(),
                 };
                 work(steps).await?
             }
@@ -349,6 +363,7 @@ impl Attempt<'_> {
             let text = describe(error);
             let duration = self.stopwatch.elapsed_ms();
             runs::finish(&mut tx, begun.run_no, outcome, "{}", duration, Some(&text)).await?;
+            alarm::of_failures(&mut tx, self.config.zone, self.job.name, begun.time.as_of, &text).await?;
             leases::give_back(&mut tx, &begun.lease).await?;
             tx.commit().await
         };

@@ -5,6 +5,7 @@
 
 mod bills;
 mod cash;
+mod notices;
 mod orders;
 mod plans;
 mod products;

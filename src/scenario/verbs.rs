@@ -61,6 +61,7 @@ impl Stage {
             "approve" => self.approve(&mut given),
             "dismiss" => self.dismiss(&mut given),
             "renewal" => self.renewal(&mut given),
+            "notices" => self.notices(&mut given),
             "usage" => self.usage(&mut given),
             "bill" => self.bill(&mut given),
             "bills" => self.bills(&mut given),

@@ -1,8 +1,11 @@
 //! Accounts and their money.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::db::{Row, Tx, Value, values};
 use super::dialect::for_update;
 use super::error::StoreError;
+use super::notices::Balances;
 use super::orders::save_entries;
 use super::standing::{Change, Standings};
 use crate::domain::account::{Funds, Kind, Status};
@@ -139,6 +142,21 @@ pub async fn lock_all(
     tx.rows(sql, ids).await?.iter().map(|row| Ok((row.text(0)?, account_row(row)))).collect()
 }
 
+/// Several accounts at once, by id; those that there are.
+pub async fn find_all(
+    tx: &mut Tx,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeMap<String, AccountRow>, StoreError> {
+    let mut found = BTreeMap::new();
+    let rows = ids.iter().map(|id| values![id]).collect();
+    let query = format!("select {COLUMNS} from accounts where account_id in (select wanted from v)");
+    for row in super::rows_with_values(tx, "wanted", rows, &query).await? {
+        let account = account_row(&row)?;
+        found.insert(account.account_id.clone(), account);
+    }
+    Ok(found)
+}
+
 pub async fn list(tx: &mut Tx) -> Result<Vec<AccountRow>, StoreError> {
     let sql = format!("select {COLUMNS} from accounts order by account_id");
     tx.rows(sql, vec![]).await?.iter().map(account_row).collect()
@@ -194,7 +212,11 @@ pub async fn save_because(
         at,
         reason,
     });
-    standings.flush(tx).await
+    standings.flush(tx).await?;
+    let mut balances = Balances::default();
+    let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
+    balances.push(id, last_entry, was, is, at);
+    balances.flush(tx).await
 }
 
 /// Messages of an account that wait to be charged, those in suspense among them (D82).

@@ -8,6 +8,7 @@ use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::free::FreeUnits;
 use super::months::{self, Months};
+use super::notices::{Balances, Notices};
 use super::orders::LedgerWriter;
 use super::standing::{Change, Standings};
 use super::suspense::Suspensions;
@@ -17,6 +18,7 @@ use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::domain::plan::Plan;
+use crate::domain::reminder::plan_alert;
 
 /// Messages waiting to be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +307,10 @@ pub struct Effects {
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
     standings: Standings,
+    balances: Balances,
+    notices: Notices,
+    /// A plan is low when this share of it is left, in millionths.
+    quota_low_ppm: i64,
     /// Business time of the run.
     as_of: Timestamp,
 }
@@ -327,8 +333,16 @@ impl Effects {
             accounts: Vec::new(),
             plans: Vec::new(),
             standings: Standings::default(),
+            balances: Balances::default(),
+            notices: Notices::default(),
+            quota_low_ppm: 0,
             as_of,
         }
+    }
+
+    /// Tells of plans of which no more than a share is left, in millionths.
+    pub fn alerting(self, quota_low_ppm: i64) -> Effects {
+        Effects { quota_low_ppm, ..self }
     }
 
     /// Takes up what charging an account came to. `before` is the account as it was loaded.
@@ -364,6 +378,8 @@ impl Effects {
             at: self.as_of,
             reason: None,
         });
+        let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
+        self.balances.push(id, last_entry, was, is, self.as_of);
         self.accounts.push(values![
             id,
             funds.balance.0,
@@ -373,8 +389,9 @@ impl Effects {
             last_entry
         ]);
         for plan in &after.plans {
-            let changed = before.plans.iter().any(|p| p.plan_no == plan.plan_no && p != plan);
-            if changed {
+            let was = before.plans.iter().find(|p| p.plan_no == plan.plan_no);
+            if let Some(was) = was.filter(|was| *was != plan) {
+                self.alert(after, was, plan);
                 self.plans.push(values![
                     id,
                     plan.plan_no,
@@ -388,6 +405,17 @@ impl Effects {
         }
         self.months.push(before, after);
         self.free.push(before, after);
+    }
+
+    /// Tells of a plan that is low or used up (R12).
+    fn alert(&mut self, account: &Account, before: &Plan, after: &Plan) {
+        let (id, now) = (&*account.account_id, self.as_of);
+        let pays = |plan: &&Plan| plan.product == after.product && plan.expires_at > now;
+        let left = account.plans.iter().filter(pays).map(|plan| plan.remaining).sum();
+        let plan_id = format!("{id}-p{}", after.plan_no);
+        if let Some(notice) = plan_alert(&plan_id, before, after, left, self.quota_low_ppm, now) {
+            self.notices.push(id, &notice, now);
+        }
     }
 
     fn charge(&mut self, account_id: &str, charge: &Charge, class: &Class<'_>) {
@@ -452,6 +480,8 @@ impl Effects {
         super::with_values(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
         self.free.flush(tx).await?;
+        self.balances.flush(tx).await?;
+        self.notices.flush(tx).await?;
         self.months.flush(tx).await
     }
 }

@@ -269,6 +269,13 @@ const INVARIANTS: &[(&str, &str)] = &[
            and (c.window_start >= {final_window} or c.run_no > {final_run}))",
     ),
     (
+        "F102 a delivery is of a notice to the same account, and one that was sent says when",
+        "select d.account_id || ' notice ' || cast(d.notice_no as text) || ' by ' || d.channel from deliveries d \
+         left join notices n on n.notice_no = d.notice_no and n.account_id = d.account_id \
+         where n.notice_no is null or n.expanded_at is null or (d.state = 'sent') <> (d.sent_at is not null) \
+         or (d.state = 'sending') <> (d.owner is not null)",
+    ),
+    (
         "I28 a batch's lines are accepted, duplicate, conflict or rejected",
         "select cast(b.batch_no as text) from batches b where \
          b.accepted <> (select count(*) from messages m where m.batch_no = b.batch_no) \

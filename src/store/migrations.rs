@@ -18,6 +18,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("renewals", include_str!("../../migrations/0009_renewals.sql")),
     ("bills", include_str!("../../migrations/0010_bills.sql")),
     ("mail", include_str!("../../migrations/0012_mail.sql")),
+    ("delivery", include_str!("../../migrations/0011_delivery.sql")),
 ];
 
 /// The version that this binary works with.

@@ -118,7 +118,7 @@ fn r18_a_review_is_told_to_people_scripts_and_gateways() {
         });
         let facts: Value = serde_json::from_str(&notice[0]).expect("facts are JSON");
         assert_eq!(
-            (notice.len(), &facts["from"], &facts["to"]),
+            (notice.len(), &facts["before"], &facts["quota"]),
             (1, &json!(["count", 2_000]), &json!(["count", 5_000]))
         );
         assert_sound(&desk.url);

@@ -33,7 +33,7 @@ fn check(asked: &[(&str, Options, &str)]) {
 }
 
 const PLAIN: Options =
-    Options { as_of: None, dry_run: false, catch_up: false, slot: None, attempt: 1, cut: None };
+    Options { as_of: None, dry_run: false, catch_up: false, slot: None, attempt: 1, cut: None, stop: None };
 
 #[test]
 fn a_run_works_as_of_the_time_it_is_told_and_never_before_a_time_that_was_reached() {

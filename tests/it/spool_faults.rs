@@ -54,7 +54,7 @@ async fn claim(db: &Db, owner: &str) -> Lease {
 /// Runs the job itself, without the runner around it.
 async fn work(db: &Db, config: &Arc<Config>, lease: &Lease) -> Result<jobs::Report, JobError> {
     let Work::Steps(work) = jobs::find(JOB).expect("the job").work else { panic!("not in steps") };
-    work(Steps { db, config, lease: Some(lease), as_of: noon(), progress: &Silent }).await
+    work(Steps { db, config, lease: Some(lease), as_of: noon(), progress: &Silent, stop: None }).await
 }
 
 /// Runs once more, as soon as it can be.

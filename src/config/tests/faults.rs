@@ -61,7 +61,7 @@ fn faults_of_settings_are_told() {
         (
             "[retention]",
             "[payments]",
-            "q.toml:2:2: the key `payments` is unknown here: use one of database, database_file, zone, products, prices, retention, ingest, clock, runs, renewal, schedule, http, refund, spool, bills, invoices",
+            "q.toml:2:2: the key `payments` is unknown here: use one of database, database_file, zone, products, prices, retention, ingest, clock, runs, renewal, schedule, http, refund, spool, bills, invoices, notices, smtp, sms, webhook",
         ),
     ]);
 }

@@ -13,6 +13,7 @@ use super::program::Program;
 
 /// Due each second; leases are short, and any port will do.
 pub const EVERY_SECOND: &str = "[schedule]\naggregate-charges = \"* * * * * *\"\n\
+     send-reminders = \"off\"\ndeliver-notifications = \"off\"\n\
      [http]\nlisten = \"127.0.0.1:0\"\n[runs]\nlease = \"5 seconds\"\n";
 
 /// A daemon that runs until it is told to stop, at the latest when dropped.

@@ -26,6 +26,13 @@ pub fn on_both(mut check: impl FnMut(&TestDatabase)) {
     }
 }
 
+impl TestDatabase {
+    /// A database that is there already.
+    pub fn at(url: &str) -> TestDatabase {
+        TestDatabase { url: url.to_owned(), _dir: None, postgres: None }
+    }
+}
+
 pub fn sqlite() -> TestDatabase {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite://{}", dir.path().join("test.db").display());

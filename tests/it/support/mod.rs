@@ -9,6 +9,8 @@ pub mod faketime;
 pub mod history;
 pub mod lines;
 pub mod locks;
+pub mod mail_server;
+pub mod notices;
 pub mod naive;
 pub mod program;
 pub mod proxy;
