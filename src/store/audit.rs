@@ -52,6 +52,15 @@ pub async fn account_ids(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     rows.iter().map(|row| row.text(0)).collect()
 }
 
+/// A message or receipt by its id.
+pub type Key = (i64, i64);
+/// Run, time of arrival, id and part of a failure that was answered by giving back.
+pub type FailedRow = (i64, i64, Key, i64);
+/// Month, product, class, since when, and the price of a unit that was billed.
+pub type BilledRow = (i64, String, String, i64, i64);
+/// Plan, order, size, start, end and refund (0: none); product; countries.
+pub type PlanRow = ([i64; 6], String, String);
+
 /// Rows of some accounts, by account: what the audit knows of each.
 #[derive(Debug, Default)]
 pub struct Rows {
@@ -63,16 +72,13 @@ pub struct Rows {
     pub standing: BTreeMap<String, Vec<(i64, bool)>>,
     /// by cause
     pub amounts: BTreeMap<String, BTreeMap<String, i64>>,
-    /// plan, order, size, start, end, refund (0: none); product, countries
-    pub plans: BTreeMap<String, Vec<([i64; 6], String, String)>>,
+    pub plans: BTreeMap<String, Vec<PlanRow>>,
     /// id, part
-    pub left_out: BTreeMap<String, Vec<((i64, i64), i64)>>,
-    /// run, time of arrival, id, part
-    pub failed: BTreeMap<String, Vec<(i64, i64, (i64, i64), i64)>>,
+    pub left_out: BTreeMap<String, Vec<(Key, i64)>>,
+    pub failed: BTreeMap<String, Vec<FailedRow>>,
     /// run, end of the month, last charging run: of all accounts
     pub billed: Vec<(i64, i64, i64)>,
-    /// month, product, class, since, price
-    pub billed_prices: BTreeMap<String, Vec<(i64, String, String, i64, i64)>>,
+    pub billed_prices: BTreeMap<String, Vec<BilledRow>>,
     /// What the books hold, in the words of the recount.
     pub stored: BTreeMap<String, BTreeMap<String, i128>>,
 }

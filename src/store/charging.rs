@@ -278,6 +278,8 @@ pub(super) fn account(row: &Row) -> Result<(Account, i64), StoreError> {
 /// The columns of a plan, as [`plan`] reads them.
 pub(super) const PLAN: &str = "account_id, plan_no, product, size, remaining, net, released, carried, effective_at, \
     expires_at, last_draw_run, forfeited, countries";
+/// How many they are: what a query adds comes after them.
+pub(super) const PLAN_COLUMNS: usize = 13;
 
 pub(super) fn plan(row: &Row) -> Result<Plan, StoreError> {
     Ok(Plan {

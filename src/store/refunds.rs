@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::accounts::{self, AccountRow};
-use super::charging::{PLAN, plan};
+use super::charging::{PLAN, PLAN_COLUMNS, plan};
 use super::coupons;
 use super::db::{Tx, values};
 use super::error::StoreError;
@@ -65,7 +65,7 @@ async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bough
     );
     let mut plans = Vec::new();
     for row in tx.rows(sql, values![account_id, order_no]).await? {
-        let (plan, plan_id) = (plan(&row)?, row.text(13)?);
+        let (plan, plan_id) = (plan(&row)?, row.text(PLAN_COLUMNS)?);
         let unknown =
             || StoreError::Corrupt(format!("plan {plan_id} has no units in the entry of its order"));
         let commodity = commodities.get(&plan.plan_no).cloned().ok_or_else(unknown)?;
@@ -73,8 +73,8 @@ async fn plans(tx: &mut Tx, account_id: &str, order_no: i64) -> Result<Vec<Bough
             plan,
             plan_id: plan_id.into(),
             commodity,
-            cash: Micros(row.int(14)?),
-            cancelled: row.opt_int(15)?.is_some(),
+            cash: Micros(row.int(PLAN_COLUMNS + 1)?),
+            cancelled: row.opt_int(PLAN_COLUMNS + 2)?.is_some(),
         });
     }
     Ok(plans)

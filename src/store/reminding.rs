@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::charging::{PLAN, PLAN_COLUMNS, plan};
 use super::db::{Tx, values};
 use super::error::StoreError;
 use super::notices::balance_facts;
@@ -16,15 +17,14 @@ pub async fn ending_plans(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(String, String, Plan)>, StoreError> {
-    let columns =
-        super::charging::PLAN.split(", ").map(|column| format!("p.{column}")).collect::<Vec<_>>().join(", ");
+    let columns = PLAN.split(", ").map(|column| format!("p.{column}")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "select {columns}, p.plan_id from plans p join accounts a on a.account_id = p.account_id \
          where p.remaining > 0 and p.expires_at > $1 and p.expires_at <= $2 and a.status <> 'closed' \
          order by p.account_id, p.plan_no"
     );
     let rows = tx.rows(sql, values![now.0, until.0]).await?;
-    rows.iter().map(|row| Ok((row.text(0)?, row.text(12)?, super::charging::plan(row)?))).collect()
+    rows.iter().map(|row| Ok((row.text(0)?, row.text(PLAN_COLUMNS)?, plan(row)?))).collect()
 }
 
 /// The reminders of plans that were due since: account, plan, and when it was due.
