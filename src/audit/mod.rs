@@ -235,7 +235,10 @@ impl Reading {
             }
             let left_out = left_out.remove(&(hi, lo)).unwrap_or_default();
             // One that failed as a whole before it was charged was never charged.
-            if self.accounts[account as usize] == id && !left_out.contains(&0) {
+            if self.accounts[account as usize] == id
+                && !left_out.contains(&0)
+                && (left_out.len() as i64) < units
+            {
                 let class = self.classes[class as usize].clone();
                 history.sent.push(Sent { run_no, class, units, submit_time, key: (hi, lo), left_out });
             }

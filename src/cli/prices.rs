@@ -87,8 +87,14 @@ pub async fn packages(session: &Session, command: PackageCommand) -> Result<Exit
                 gift_words(package),
             ]
         };
-        let columns = ["package", "product", ">size", ">price", ">a unit", "validity", ">renewal", "gifts"];
-        table(&columns, offers.iter().map(row).collect())
+        let mut columns =
+            vec!["package", "product", ">size", ">price", ">a unit", "validity", ">renewal", "gifts"];
+        let mut rows: Vec<Vec<String>> = offers.iter().map(row).collect();
+        if rows.iter().all(|row| row.last().is_none_or(String::is_empty)) {
+            columns.pop();
+            rows.iter_mut().for_each(|row| _ = row.pop());
+        }
+        table(&columns, rows)
     });
     Ok(ExitCode::SUCCESS)
 }

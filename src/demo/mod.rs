@@ -1,5 +1,6 @@
 //! `quittance demo`: a month in a minute, so that a newcomer sees the whole thing at work.
 
+mod month_end;
 pub mod world;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::month_end::MonthEnd;
 use self::world::{SampleAccount, SampleMessage, World, world};
 use crate::cli::{Failure, Session, count, table};
 use crate::clock::Stopwatch;
@@ -25,10 +27,10 @@ use crate::ingest::source::Source;
 use crate::intake::{Input, Reading, take};
 use crate::jobs;
 use crate::progress::{Progress, Silent};
-use crate::runner::{self, Options};
+use crate::runner::{self, Finished, Options};
 use crate::store::accounts::{AccountRow, NewAccount, list};
 use crate::store::status::{ChargedSum, ReturnedSum};
-use crate::store::{self, Db, Tx, digest, invariants, status};
+use crate::store::{self, Db, Tx, digest, status};
 
 /// The month that is shown, and how much of it.
 const MONTH: Month = Month { year: 2026, month: 3 };
@@ -51,21 +53,24 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     send_and_charge(&db, &config, &world, dir, &*progress).await?;
     progress.end();
 
+    let accounts = world.accounts.iter().map(|account| account.id.as_str());
+    let month_end = month_end::close(&db, &config, accounts, dir).await?;
     let mut tx = db.read().await?;
-    let broken = invariants::broken(&mut tx).await?;
     let summary = Summary {
         accounts: status::accounts_by_status(&mut tx).await?,
         suspense: status::suspense_by_reason(&mut tx).await?,
         sums: status::charged_sums(&mut tx).await?,
         returns: status::returned_sums(&mut tx).await?,
         digest: digest::digest(&mut tx, config.zone).await?,
+        month_end,
         seconds: stopwatch.elapsed_ms() / 1000,
     };
     let shown = pick(&mut tx, &world).await?;
     drop(tx);
     db.close().await;
-    if !broken.is_empty() {
-        return Err(Failure::other(format!("the books do not agree:\n{}", broken.join("\n"))));
+    let findings = &summary.month_end.audit.findings;
+    if !findings.is_empty() {
+        return Err(Failure::other(format!("the books are not right:\n{}", findings.join("\n"))));
     }
     session.output.show(&summary.to_json(dir, &url), || summary.to_text(dir, &url, &shown));
     Ok(ExitCode::SUCCESS)
@@ -186,11 +191,10 @@ async fn hand_in(
     Ok(())
 }
 
-async fn run_job(db: &Db, config: &Arc<Config>, name: &str, as_of: Timestamp) -> Result<(), Failure> {
+async fn run_job(db: &Db, config: &Arc<Config>, name: &str, as_of: Timestamp) -> Result<Finished, Failure> {
     let job = jobs::find(name).ok_or_else(|| Failure::other(format!("there is no {name}")))?;
     let options = Options { as_of: Some(as_of), ..Options::default() };
-    runner::run(db, config, job, options, &Silent).await?;
-    Ok(())
+    Ok(runner::run(db, config, job, options, &Silent).await?)
 }
 
 /// Accounts worth a look: the busiest, and one that is overdue.
@@ -221,6 +225,7 @@ struct Summary {
     suspense: Vec<(String, i64)>,
     sums: Vec<ChargedSum>,
     returns: Vec<ReturnedSum>,
+    month_end: MonthEnd,
     digest: String,
     seconds: i64,
 }
@@ -256,6 +261,10 @@ impl Summary {
             "suspense": counts(&self.suspense),
             "charged": sums.collect::<Vec<_>>(),
             "returned": returns.collect::<Vec<_>>(),
+            "bills": self.month_end.bills,
+            "invoices": self.month_end.invoices,
+            "pdf": self.month_end.pdf.as_ref().map(|path| path.display().to_string()),
+            "journal": self.month_end.journal.display().to_string(),
             "digest": self.digest,
         })
     }
@@ -297,18 +306,35 @@ impl Summary {
         for (reason, number) in &self.suspense {
             let _ = writeln!(text, "Messages waiting, {reason}: {}", count(*number));
         }
-        let _ = writeln!(
-            text,
-            "\nThe books agree: every entry balances, plans and balances are what the ledger says."
-        );
+        self.tell_month_end(&mut text);
         let _ = writeln!(text, "Digest {}, {} seconds.", self.digest, self.seconds);
         let _ = writeln!(text, "\nDatabase  {url}\nFiles     {}, messages and receipts", dir.display());
         let first = shown.first().and_then(|row| row.first()).map_or("acct-00001", String::as_str);
         let _ = write!(
             text,
-            "\nTry:\n  quittance --database {url} account show {first}\n  quittance --database {url} status\n  \
-             quittance --database {url} batch list"
+            "\nTry:\n  quittance --database {url} account show {first}\n  quittance --database {url} bill show {first} 2026-03\n  \
+             quittance --database {url} status\n  quittance --database {url} audit\n  \
+             hledger -f {} check --strict",
+            self.month_end.journal.display()
         );
         text
+    }
+
+    fn tell_month_end(&self, text: &mut String) {
+        let MonthEnd { bills, unpaid, invoices, files, pdf, audit, .. } = &self.month_end;
+        let (bills, unpaid) = (count(*bills), count(*unpaid));
+        let _ = writeln!(text, "\nOn 1 April: {bills} bills, {unpaid} of them not paid whole.");
+        let files = files.display();
+        let _ = writeln!(text, "{invoices} invoices in {files}: PDF, UBL by EN 16931, CSV.");
+        if let Some(pdf) = pdf {
+            let _ = writeln!(text, "Open {}", pdf.display());
+        }
+        let (accounts, messages) = (count(audit.accounts), count(audit.messages));
+        let _ = writeln!(
+            text,
+            "\nThe books are right: {} invariants hold, and {accounts} accounts with {messages} messages come to the \
+             same when worked out anew.",
+            audit.invariants
+        );
     }
 }

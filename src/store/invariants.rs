@@ -30,9 +30,12 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I04 an account's unbilled amount is the sum of its postings, and of its charges less what was billed",
-        "select a.account_id from accounts a where a.unbilled <> coalesce((select sum(s.amount) from postings s \
+        "select a.account_id from accounts a \
+         left join (select account_id, sum(amount) as amount from charges group by account_id) c \
+           on c.account_id = a.account_id \
+         where a.unbilled <> coalesce((select sum(s.amount) from postings s \
          where s.account_id = a.account_id and s.ledger = 'Assets:Unbilled'), 0) \
-         or a.unbilled <> coalesce((select sum(c.amount) from charges c where c.account_id = a.account_id), 0) \
+         or a.unbilled <> coalesce(c.amount, 0) \
          - coalesce((select sum(r.amount) from returns r where r.account_id = a.account_id \
            and r.money_to = 'unbilled'), 0) \
          - coalesce((select sum(b.accrued) from bills b where b.account_id = a.account_id), 0)",
@@ -75,8 +78,10 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I08 what a plan has paid is the sum of its charges less what came back",
-        "select p.plan_id from plans p where p.size - p.remaining - p.forfeited <> coalesce((select sum(c.units) \
-         from charges c where c.account_id = p.account_id and c.plan_no = p.plan_no), 0) \
+        "select p.plan_id from plans p \
+         left join (select account_id, plan_no, sum(units) as units from charges group by account_id, plan_no) c \
+           on c.account_id = p.account_id and c.plan_no = p.plan_no \
+         where p.size - p.remaining - p.forfeited <> coalesce(c.units, 0) \
          - coalesce((select sum(r.units) from returns r where r.account_id = p.account_id \
            and r.to_plan = p.plan_no), 0)",
     ),
@@ -235,30 +240,36 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I15 what was charged and not given back is pending or earned",
-        "select a.account_id from accounts a where \
+        "select a.account_id from accounts a \
+         left join (select account_id, sum(net) as net from charges group by account_id) c \
+           on c.account_id = a.account_id where \
          coalesce((select sum(s.amount) from postings s where s.account_id = a.account_id \
            and (s.ledger = 'Liabilities:Pending:Receipt' or s.ledger like 'Income:%:Plan' \
                 or s.ledger like 'Income:%:Payg')), 0) \
-         + coalesce((select sum(c.net) from charges c where c.account_id = a.account_id), 0) \
+         + coalesce(c.net, 0) \
          - coalesce((select sum(r.net) from returns r where r.account_id = a.account_id), 0) \
          + coalesce((select sum(l.net) from bill_lines l where l.account_id = a.account_id \
            and l.kind = 'adjustment'), 0) <> 0",
     ),
     (
         "I15 plan units and free ones that were charged and not given back are pending or consumed",
-        "select a.account_id from accounts a where \
+        "select a.account_id from accounts a \
+         left join (select account_id, sum(units) as units from charges where plan_no <> 0 group by account_id) c \
+           on c.account_id = a.account_id where \
          coalesce((select sum(s.amount) from postings s where s.account_id = a.account_id \
            and s.ledger in ('Quota:Pending', 'Equity:Quota:Consumed')), 0) \
-         <> coalesce((select sum(c.units) from charges c where c.account_id = a.account_id and c.plan_no <> 0), 0) \
+         <> coalesce(c.units, 0) \
          - coalesce((select sum(r.units) from returns r where r.account_id = a.account_id and r.from_plan > 0), 0)",
     ),
     (
         "I15 no more is pending than was charged on receipt and is not final",
-        "select a.account_id from accounts a where \
+        "select a.account_id from accounts a \
+         left join (select account_id, sum(units) as units from charges where plan_no > 0 \
+           and (window_start >= {final_window} or run_no > {final_run}) group by account_id) c \
+           on c.account_id = a.account_id where \
          coalesce((select sum(s.amount) from postings s where s.account_id = a.account_id \
            and s.ledger = 'Quota:Pending'), 0) not between 0 and \
-         coalesce((select sum(c.units) from charges c where c.account_id = a.account_id and c.plan_no > 0 \
-           and (c.window_start >= {final_window} or c.run_no > {final_run})), 0)",
+         coalesce(c.units, 0)",
     ),
     (
         "I15 nothing is pending where all is final",

@@ -34,7 +34,6 @@ const ADDED_TO: &[&str] = &[
     "renewals",
     "returns",
     "top_ups",
-    "usage_days",
     "withdrawals",
 ];
 /// Tables that only migrations write.

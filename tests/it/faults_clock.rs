@@ -23,11 +23,12 @@ use crate::support::program::Program;
 const RUN: &[&str] = &["--run-job", "aggregate-charges", "--json"];
 const COMPLETED: &str = "select count(*) from job_runs where outcome in ('done', 'partial', 'nothing_to_do')";
 const TWICE: &str = "select count(slot) - count(distinct slot) from job_runs \
-                     where outcome in ('done', 'partial', 'nothing_to_do')";
+                     where job = 'aggregate-charges' and outcome in ('done', 'partial', 'nothing_to_do')";
 /// How many scheduled seconds lie between the first and the last run, beyond those that runs stand for.
 const LEFT_OUT: &str = "select (max(slot) - min(slot)) / 1000000 - cast(sum(slots) as bigint) + \
-                        (select slots from job_runs where slot is not null order by slot limit 1) \
-                        from job_runs where outcome in ('done', 'partial', 'nothing_to_do')";
+                        (select slots from job_runs where job = 'aggregate-charges' and slot is not null \
+                         order by slot limit 1) \
+                        from job_runs where job = 'aggregate-charges' and outcome in ('done', 'partial', 'nothing_to_do')";
 
 fn count(url: &str, sql: &str) -> i64 {
     read(url, async |tx| tx.int(sql, Vec::new()).await)

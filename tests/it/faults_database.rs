@@ -242,7 +242,7 @@ fn digest_of_many(lines: usize) -> String {
 
 #[test]
 fn f14_a_full_disk_is_told_changes_nothing_and_is_no_matter_once_there_is_room() {
-    let Some(disk) = Disk::of(900) else { return };
+    let Some(disk) = Disk::of(1_500) else { return };
     let url = format!("sqlite://{}", disk.0.path().join("books.db").display());
     let desk = Desk::open_url(&url);
     let name = desk.program.file("many.csv", many(6_000));

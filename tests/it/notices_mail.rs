@@ -294,7 +294,7 @@ fn f103_no_name_or_fact_becomes_a_header_or_ends_the_letter() {
     let facts = vec![
         ("product", Fact::Text("sms-domestic".into())),
         ("package", Fact::Text("p\r\nBcc: evil@example.com".into())),
-        ("price", Fact::Money(quittance::domain::money::Micros(1))),
+        ("available", Fact::Money(quittance::domain::money::Micros(1))),
         ("reason", Fact::Text(reason.into())),
     ];
     let notice = Notice { kind: NoticeKind::RenewalFailed, subject: "a\r\nb".into(), due: noon(), facts };

@@ -196,7 +196,10 @@ fn the_end_of_a_plan_is_told_with_what_was_forfeited_unless_nothing_was() {
                 "parked": 0 })
         );
         assert_eq!(run(EXPIRE)["outcome"], "nothing_to_do");
-        let told = texts(&desk.url, "select kind || ' ' || subject || ' ' || facts from notices");
+        let told = texts(
+            &desk.url,
+            "select kind || ' ' || subject || ' ' || facts from notices where kind = 'plan_expired'",
+        );
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].starts_with("plan_expired acme-p2 ") && told[0].contains(r#""forfeited":["count",197]"#)

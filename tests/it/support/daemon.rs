@@ -13,6 +13,7 @@ use super::program::Program;
 
 /// Due each second; leases are short, and any port will do.
 pub const EVERY_SECOND: &str = "[schedule]\naggregate-charges = \"* * * * * *\"\n\
+     expire-plans = \"off\"\nauto-renew = \"off\"\nmonthly-bills = \"off\"\nreview-mail-quotas = \"off\"\n\
      send-reminders = \"off\"\ndeliver-notifications = \"off\"\n\
      [http]\nlisten = \"127.0.0.1:0\"\n[runs]\nlease = \"5 seconds\"\n";
 
