@@ -245,7 +245,7 @@ fn f14_a_full_disk_is_told_changes_nothing_and_is_no_matter_once_there_is_room()
     let Some(disk) = Disk::of(1_500) else { return };
     let url = format!("sqlite://{}", disk.0.path().join("books.db").display());
     let desk = Desk::open_url(&url);
-    let name = desk.program.file("many.csv", many(6_000));
+    let name = desk.program.file("many.csv", many(20_000));
     let before = digest_of(&url);
     let ingest = ["ingest", "messages", &name, "--json"];
     desk.program.run(&ingest).exits(1).says(&["full"]);
@@ -255,7 +255,7 @@ fn f14_a_full_disk_is_told_changes_nothing_and_is_no_matter_once_there_is_room()
     disk.grow(64_000);
     desk.program.run(&ingest).exits(0);
     desk.charge();
-    assert_eq!(digest_of(&url), digest_of_many(6_000));
+    assert_eq!(digest_of(&url), digest_of_many(20_000));
     assert_sound(&url);
 }
 
