@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quittance::audit::audit;
 use quittance::config::Config;
 use quittance::desk::cash::{self, NewPenalty, TopUp};
-use quittance::desk::{DeskError, accounts, orders};
+use quittance::desk::{DeskError, accounts, orders, refunds, renewals};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
@@ -59,6 +59,11 @@ impl Hand {
         let (account, reference) = (ACCOUNTS[draw % 3], format!("h{}-{turn}", self.number));
         let now = time(turn);
         match draw % 8 {
+            _ if draw.is_multiple_of(7) => self.run("auto-renew", now).await,
+            _ if draw % 7 == 1 => {
+                let order = format!("{account}-o{}", 1 + turn % 3);
+                told(refunds::ask(&self.db, &self.config, &order, None, now).await)
+            }
             0 | 1 => {
                 let amount = cents(150 + draw);
                 let top_up = TopUp { amount, reference: &reference, payer: None };
@@ -154,6 +159,11 @@ fn f10_f84_f92_many_hands_on_a_few_accounts_leave_the_books_in_order() {
             store::prepare(&db).await.expect("it can be migrated");
             open_accounts(&db).await;
             let config = Arc::new(Config::built_in().expect("the shipped configuration"));
+            for id in ACCOUNTS {
+                renewals::set(&db, &config, id, "sms-domestic-200", 5, time(0))
+                    .await
+                    .expect("it can be renewed");
+            }
             let dir = Arc::new(tempfile::tempdir().expect("a directory"));
             let hands = (0..HANDS).map(|number| {
                 let hand = Hand { db: db.clone(), config: config.clone(), number, dir: dir.clone() };
