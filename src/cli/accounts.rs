@@ -271,7 +271,7 @@ fn closed_words(account: &AccountRow) -> String {
     let (id, funds) = (&account.account_id, &account.funds);
     let mut text = format!("Account {id} is closed.");
     if funds.balance > Micros::ZERO {
-        let (balance, currency) = (funds.balance.for_people(), &account.currency);
+        let (balance, currency) = (funds.balance.round_down_to_cents().for_people(), &account.currency);
         let _ = write!(text, " Its balance of {balance} {currency} can be paid out by `account withdraw`.");
     }
     if funds.unbilled > Micros::ZERO {

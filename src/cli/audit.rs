@@ -43,7 +43,7 @@ fn words(found: &Audit) -> String {
     let mut asked = format!("{} invariants", found.invariants);
     if found.accounts > 0 {
         let (accounts, messages) = (count(found.accounts), count(found.messages));
-        asked.push_str(&format!(", {accounts} accounts with {messages} messages worked out anew"));
+        asked.push_str(&format!(", accounts worked out anew: {accounts}, with {messages} messages"));
     }
     if found.findings.is_empty() {
         return format!("The books are right: {asked}.");

@@ -249,7 +249,7 @@ pub fn plan_json(plan: &PlanRow, zone: Zone, now: Timestamp) -> Value {
         "bonus": plan.bonus,
         "remaining": plan.remaining,
         "used": plan.size - plan.remaining - plan.forfeited,
-        "forfeited": plan.forfeited,
+        "forfeited": plan.forfeited_units(),
         "countries": plan.countries.named().0,
         "except": plan.countries.named().1,
         "price": plan.price.to_string(),
@@ -288,7 +288,7 @@ pub fn plan_table(plans: &[PlanRow], zone: Zone, now: Timestamp) -> String {
     };
     let columns = ["plan", "package", ">size", ">left", ">price", "expires", ">days", "state"];
     let mut text = table(&columns, plans.iter().map(row).collect());
-    let forfeited: Vec<i64> = plans.iter().map(|plan| plan.forfeited).filter(|units| *units > 0).collect();
+    let forfeited: Vec<i64> = plans.iter().map(PlanRow::forfeited_units).filter(|units| *units > 0).collect();
     if !forfeited.is_empty() {
         let (units, of) = (count(forfeited.iter().sum()), forfeited.len());
         let plans = if of == 1 { "a plan".into() } else { format!("{of} plans") };

@@ -134,8 +134,10 @@ pub async fn order(
     let order_no = row.int(0)?;
     let given_back = format!("{GIVEN_BACK} and e.cause like $2");
     let given_back = tx.int(given_back, values![account_id, format!("refund:{order_no}:%")]).await?;
-    let sql = "select product, cast(sum(size) as bigint), cast(sum(price) as bigint) from plans \
-               where account_id = $1 and order_no = $2 group by product order by product";
+    // A plan that a refund gave back is no part of what was paid.
+    let sql = "select product, cast(sum(size) as bigint), cast(sum(price - coupon) as bigint) from plans \
+               where account_id = $1 and order_no = $2 and (refund_no is null or refunded <> price - coupon) \
+               group by product order by product";
     let plans = tx.rows(sql, values![account_id, order_no]).await?;
     let plan = |row: &Row| Ok::<_, StoreError>((row.text(0)?, row.int(1)?, Micros(row.int(2)?)));
     Ok(Some(OrderDocument {

@@ -63,6 +63,12 @@ pub struct PlanRow {
 }
 
 impl PlanRow {
+    /// Units that ended with the plan's validity, or with the approved refund of an order that was used.
+    /// Those of a plan that was given back unused were not forfeited.
+    pub fn forfeited_units(&self) -> i64 {
+        if self.refunded_at.is_some() && self.forfeited == self.size { 0 } else { self.forfeited }
+    }
+
     pub fn state(&self, now: Timestamp) -> PlanState {
         match self.refunded_at {
             Some(_) => PlanState::Refunded,
