@@ -59,6 +59,15 @@ create table account_events (
 
 create index account_events_account on account_events (account_id);
 
+-- What an account was, up to its ledger entry of a number, before it became something else (R70): its prices
+-- were those of that kind.
+create table account_kinds (
+    account_id {text} not null references accounts,
+    entry_no   {int} not null,
+    kind       {text} not null,
+    primary key (account_id, entry_no)
+){strict};
+
 -- Read on from the last event_no that was seen, oldest first; a transaction that is still open may add
 -- lower ones, so that a reader goes back a little.
 create view v_account_events as

@@ -6,6 +6,7 @@ create table bill_months (
     month      {int} primary key,            -- 202603, in the billing zone
     ends_at    {int} not null,               -- the first moment after it
     charge_run {int} not null,               -- the last charging run whose charges are billed
+    settle_run {int} not null,               -- the last run that settled before it was billed
     run_no     {int} not null,               -- the run that billed it
     at         {int} not null
 ){strict};

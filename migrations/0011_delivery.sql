@@ -5,7 +5,7 @@ alter table notices add column expanded_at {int};
 -- When its account had read it; null until then.
 alter table notices add column read_at {int};
 
-create index notices_new on notices (due) where expanded_at is null;
+create index notices_new on notices (notice_no) where expanded_at is null;
 create index notices_account on notices (account_id, notice_no);
 
 create table deliveries (
@@ -25,8 +25,10 @@ create table deliveries (
     primary key (account_id, notice_no, channel, target)
 ){strict};
 
-create index deliveries_open on deliveries (state, next_at) where state in ('waiting', 'sending');
-create index deliveries_failed on deliveries (notice_no) where state = 'failed';
+-- One for each question: SQLite takes a partial index only where the question says its very condition.
+create index deliveries_waiting on deliveries (channel, next_at, notice_no, target) where state = 'waiting';
+create index deliveries_sending on deliveries (channel, owner) where state = 'sending';
+create index deliveries_open on deliveries (channel, state) where state in ('waiting', 'sending', 'failed');
 
 -- What an account wants otherwise than is usual; kind '' is all kinds. 'default' takes an 'on' or 'off' back:
 -- nothing is deleted, which the role that runs jobs could not.
@@ -38,9 +40,10 @@ create table notice_settings (
     primary key (account_id, kind, channel)
 ){strict};
 
--- Below this an account's available balance is low (D39); reckoned once a day.
+-- Below this an account's available balance is low (D39); reckoned once a day. No reference to accounts: it
+-- would lock their rows, against charging, in another order.
 create table balance_alerts (
-    account_id {text} not null references accounts,
+    account_id {text} not null,
     threshold  {int} not null,
     as_of      {int} not null,
     primary key (account_id)

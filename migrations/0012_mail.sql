@@ -49,13 +49,13 @@ create view v_mail_quotas as
 select q.account_id, q.product, q.day, {time q.begins} as day_begins, {time q.ends} as day_ends, q.daily, q.used,
        case when q.used < q.daily then q.daily - q.used else 0 end as left_today
 from (select a.account_id, d.product, d.day, d.begins, d.ends, coalesce(r.to_daily, d.initial) as daily,
-             coalesce(u.units, 0) as used
+             coalesce(u.messages, 0) as used
       from accounts a
       cross join quota_days d
       left join quota_reviews r on r.account_id = a.account_id and r.product = d.product
         and r.week = (select max(l.week) from quota_reviews l
                       where l.account_id = a.account_id and l.product = d.product)
-      left join (select c.account_id, c.product, cast(sum(c.units) as {int}) as units
+      left join (select c.account_id, c.product, cast(sum(c.messages) as {int}) as messages
                  from charges c join quota_days t on t.product = c.product
                  where c.window_start >= t.begins and c.window_start < t.ends
                  group by c.account_id, c.product) u
@@ -67,3 +67,21 @@ alter table usage_days add column allowance {int} not null default 0;
 
 -- For which countries a plan pays: '' for all, 'only HK MO', 'except US'.
 alter table plans add column countries {text} not null default '';
+
+drop view v_plans;
+create view v_plans as
+select p.account_id, p.plan_id, o.order_id, p.product, p.package, p.countries, p.size, p.bonus, p.remaining, p.forfeited,
+       {money p.price} as price, {money p.coupon} as coupon, {money p.refunded} as refunded,
+       {time p.effective_at} as effective_at, {time p.expires_at} as expires_at, {time p.refunded_at} as refunded_at
+from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no;
+
+-- payer: 'plan', 'payg', or 'free' by an allowance.
+drop view v_charges;
+create view v_charges as
+select c.account_id, {time c.window_start} as window_start, c.run_no, c.product, c.template_type, c.country,
+       c.units, c.messages, case when c.plan_no < 0 then 'free' when c.plan_no = 0 then 'payg' else 'plan' end as payer,
+       p.plan_id, {money c.unit_price} as unit_price, {money c.amount} as amount
+from charges c left join plans p on p.account_id = c.account_id and p.plan_no = c.plan_no;
+
+-- Failures that name a request and a recipient, found for the messages that they are of.
+create index failures_request on failures (biz_id, recipient_hash) where biz_id is not null;

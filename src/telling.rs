@@ -6,8 +6,8 @@ use crate::config::notices::Notices;
 use crate::domain::account::Status;
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
-use crate::notify::Told;
 use crate::notify::outlet::Parcel;
+use crate::notify::{Answer, Told};
 use crate::store::accounts::AccountRow;
 use crate::store::deliveries::{DeliveryRow, New, Way};
 use crate::store::notices::NoticeRow;
@@ -78,11 +78,21 @@ pub fn told(config: &Config, notice: &NoticeRow, account: Option<&AccountRow>) -
 /// What is sent for a delivery.
 ///
 /// # Errors
-/// Why it can't be any more: the account was closed, or has no address left.
-pub fn parcel(config: &Config, row: &DeliveryRow) -> Result<Parcel, String> {
+/// What becomes of it unsent: the account was closed, or has no address left; what it announces has come
+/// while it waited, or it waited too long (F32).
+pub fn parcel(config: &Config, row: &DeliveryRow, now: Timestamp) -> Result<Parcel, Answer> {
     let account = row.account.as_ref();
     if account.is_some_and(|account| account.status == Status::Closed) {
-        return Err("the account is closed".to_owned());
+        return Err(Answer::Never("the account is closed".to_owned()));
+    }
+    let told = told(config, &row.notice, account);
+    if told.is_past(now) {
+        return Err(Answer::TooLate("what it announces came while it waited".to_owned()));
+    }
+    let give_up = config.notices.give_up_hours;
+    if now.0 - row.since.0 >= give_up.saturating_mul(Timestamp::HOUR) {
+        let error = row.error.as_deref().unwrap_or("nobody tried to send it");
+        return Err(Answer::Never(format!("given up after {give_up} hours: {error}")));
     }
     let address = match (row.key.channel, account) {
         (Channel::Email, Some(account)) => account.email.clone(),
@@ -90,8 +100,8 @@ pub fn parcel(config: &Config, row: &DeliveryRow) -> Result<Parcel, String> {
         (Channel::Email, None) => Some(row.key.target.clone()),
         _ => Some(String::new()),
     };
-    let address = address.ok_or_else(|| "the account has no address for it any more".to_owned())?;
-    Ok(Parcel { told: told(config, &row.notice, account), address, target: row.key.target.clone() })
+    let gone = || Answer::Never("the account has no address for it any more".to_owned());
+    Ok(Parcel { told, address: address.ok_or_else(gone)?, target: row.key.target.clone() })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
 use crate::config::Config;
 use crate::progress::Progress;
-use crate::store::audit::{self, ChargedMessage, Rows};
+use crate::store::audit::{self, AllowedRow, ChargedMessage, Rows};
 use crate::store::{StoreError, Tx, invariants};
 
 /// What the audit found.
@@ -45,11 +45,10 @@ pub async fn audit(
     full: bool,
     progress: &dyn Progress,
 ) -> Result<Audit, AuditError> {
-    let mut audit = Audit {
-        invariants: invariants::COUNT as i64,
-        findings: invariants::broken(tx).await?,
-        ..Audit::default()
-    };
+    progress.begin("asking invariants", None);
+    let findings = invariants::broken(tx).await?;
+    progress.end();
+    let mut audit = Audit { invariants: invariants::COUNT as i64, findings, ..Audit::default() };
     if full {
         recount_all(tx, config, progress, &mut audit).await?;
     }
@@ -130,11 +129,14 @@ fn history(rows: &mut Rows, id: &str) -> History {
             refund_no,
         }
     };
+    let allowed = |(product, day, per_day, total): AllowedRow| ((product.into(), day), (per_day, total));
     let failed = |(run_no, received_at, key, part)| Failed { run_no, received_at, key, part };
     History {
         account_id: id.to_owned(),
         kind,
+        kinds: rows.kinds.remove(id).unwrap_or_default(),
         currency,
+        allowed: rows.allowed.remove(id).unwrap_or_default().into_iter().map(allowed).collect(),
         causes: rows.causes.remove(id).unwrap_or_default(),
         standing: rows.standing.remove(id).unwrap_or_default(),
         amounts: rows.amounts.remove(id).unwrap_or_default(),

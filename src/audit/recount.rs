@@ -58,7 +58,12 @@ pub struct Bought {
 pub struct History {
     pub account_id: String,
     pub kind: String,
+    /// What it was before, each up to the entry of a number, in order.
+    pub kinds: Vec<(i64, String)>,
     pub currency: String,
+    /// Free units a day and in all, by product and day of the billing zone: the allowance of days on which
+    /// some were had. On other days there was none.
+    pub allowed: BTreeMap<(Arc<str>, i64), (i64, i64)>,
     /// Causes of the ledger's entries, in their order, with their numbers.
     pub causes: Vec<(i64, String)>,
     /// Whether plans paid from after an entry on, in order.
@@ -70,7 +75,7 @@ pub struct History {
     pub sent: Vec<Sent>,
     /// By run, time and arrival.
     pub failed: Vec<Failed>,
-    /// Months that were billed: the run that did, the month's end, and the last charging run it saw.
+    /// Months that were billed: the last run that settled before, the month's end, and the last charging run it saw.
     pub billed: Arc<[(i64, i64, i64)]>,
     /// What units of billed months came to under `volume` lists: month, product, class, since when, price.
     pub billed_prices: Vec<(i64, String, String, i64, i64)>,
@@ -158,16 +163,16 @@ struct Recount<'a> {
     /// Free units by product, of each day and, as day 0, of all days.
     free: BTreeMap<(Arc<str>, i64), i64>,
     sums: Sums,
-    /// The lists of a class, the most specific first.
-    prices: BTreeMap<Class, Vec<&'a Rate>>,
+    /// The lists of a kind of account and class, the most specific first.
+    prices: BTreeMap<(&'a str, Class), Vec<&'a Rate>>,
     /// How many of the messages and failures are done.
     sent: usize,
     failed: usize,
-    /// The charging run that is followed, and whether plans pay in it.
-    run: Option<(i64, bool)>,
+    /// The charging run that is followed, whether plans pay in it, and what the account is.
+    run: Option<(i64, bool, &'a str)>,
 }
 
-impl Recount<'_> {
+impl<'a> Recount<'a> {
     fn follow(&mut self, entry_no: i64, cause: &str) {
         let mut words = cause.split(':');
         let what = words.next().unwrap_or_default();
@@ -245,10 +250,10 @@ impl Recount<'_> {
 
     /// Charges the messages of a window that a run took, unit by unit.
     fn charge(&mut self, entry_no: i64, window: i64, run_no: i64) {
-        if self.run.is_none_or(|(run, _)| run != run_no) {
-            self.run = Some((run_no, self.plans_pay_before(entry_no)));
+        if self.run.is_none_or(|(run, ..)| run != run_no) {
+            self.run = Some((run_no, self.plans_pay_before(entry_no), self.kind_at(entry_no)));
         }
-        let plans_pay = self.run.is_some_and(|(_, plans_pay)| plans_pay);
+        let plans_pay = self.run.is_some_and(|(_, plans_pay, _)| plans_pay);
         let history = self.history;
         while let Some(sent) = history.sent.get(self.sent) {
             let its_window = sent.submit_time - sent.submit_time.rem_euclid(WINDOW);
@@ -264,6 +269,12 @@ impl Recount<'_> {
     fn plans_pay_before(&self, entry_no: i64) -> bool {
         let before = self.history.standing.iter().rev().find(|(after, _)| *after < entry_no);
         before.is_none_or(|(_, active)| *active)
+    }
+
+    /// What the account was when an entry was made.
+    fn kind_at(&self, entry_no: i64) -> &'a str {
+        let was = self.history.kinds.iter().find(|(upto, _)| *upto >= entry_no);
+        was.map_or(&self.history.kind, |(_, kind)| kind)
     }
 
     fn charge_message(&mut self, sent: &Sent, window: i64, plans_pay: bool) {
@@ -329,12 +340,10 @@ impl Recount<'_> {
 
     /// Takes a unit of the product's free allowance, where some is left of its day and of the total.
     fn is_free(&mut self, product: &Arc<str>, at: i64) -> bool {
-        let Some(allowance) = self.rules.catalog.get(product).and_then(|product| product.free) else {
-            return false;
-        };
         let day = self.rules.zone.day_of(Timestamp(at)).number();
+        let Some((per_day, total)) = self.history.allowed.get(&(product.clone(), day)) else { return false };
         let used = |day| self.free.get(&(product.clone(), day)).copied().unwrap_or_default();
-        if used(0) >= allowance.total || used(day) >= allowance.per_day {
+        if used(0) >= *total || used(day) >= *per_day {
             return false;
         }
         for day in [0, day] {
@@ -356,10 +365,11 @@ impl Recount<'_> {
     /// one, the first that holds at the moment.
     fn price(&mut self, class: &Class, priced_by: &str, at: i64, position: i64) -> Option<i128> {
         let (history, rules) = (self.history, self.rules);
-        let lists = self.prices.entry(class.clone()).or_insert_with(|| {
+        let account_kind = self.run.map_or(&*history.kind, |(.., kind)| kind);
+        let lists = self.prices.entry((account_kind, class.clone())).or_insert_with(|| {
             let rank = |rate: &Rate| match &rate.scope {
                 Scope::Account(id) if **id == *history.account_id => Some(0),
-                Scope::Kind(kind) if **kind == *history.kind => Some(1),
+                Scope::Kind(kind) if **kind == *account_kind => Some(1),
                 Scope::Everyone => Some(2),
                 _ => None,
             };
@@ -376,11 +386,12 @@ impl Recount<'_> {
         Some(tier.price.0.into())
     }
 
-    /// Gives back what failed, in the order in which the receipts came.
+    /// Gives back what failed, in the order in which the receipts came. What came to no money and no units
+    /// has no entry, and goes with the next that has one.
     fn give_back(&mut self, received_at: i64, run_no: i64) {
         let history = self.history;
         while let Some(failed) = history.failed.get(self.failed) {
-            if (failed.run_no, failed.received_at) != (run_no, received_at) {
+            if (failed.run_no, failed.received_at) > (run_no, received_at) {
                 break;
             }
             self.failed += 1;
@@ -390,7 +401,7 @@ impl Recount<'_> {
             let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);
             for unit in back.filter(|unit| !unit.given_back) {
                 unit.given_back = true;
-                self.give_back_unit(unit, &charged.class[0], failed, billed);
+                self.give_back_unit(unit, &charged.class, failed, billed);
             }
             self.charged.insert(failed.key, Charged { units, ..charged });
         }
@@ -399,8 +410,8 @@ impl Recount<'_> {
     /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it
     /// where that was another price than it was charged at.
     fn billed(&self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
-        let stands = |(billing_run, ends_at, charge_run): &(i64, i64, i64)| {
-            *billing_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
+        let stands = |(settle_run, ends_at, charge_run): &(i64, i64, i64)| {
+            *settle_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
         };
         self.history.billed.iter().any(stands).then(|| {
             let month = self.rules.zone.month_of(Timestamp(charged.window)).number();
@@ -413,10 +424,12 @@ impl Recount<'_> {
         })
     }
 
-    fn give_back_unit(&mut self, unit: &Unit, product: &str, failed: &Failed, billed: Option<Option<i128>>) {
+    fn give_back_unit(&mut self, unit: &Unit, class: &Class, failed: &Failed, billed: Option<Option<i128>>) {
+        let [product, _, country] = class;
         let takes = |plan: &&mut Plan| {
             plan.drawn.is_some()
-                && &*plan.bought.product == product
+                && plan.bought.product == *product
+                && plan.bought.countries.include(country)
                 && failed.received_at < plan.bought.expires_at
                 && plan.remaining < plan.bought.size
                 && !plan.ended
@@ -449,6 +462,7 @@ impl Recount<'_> {
     }
 
     fn finish(mut self) -> Sums {
+        self.give_back(i64::MAX, i64::MAX);
         for plan in &self.plans {
             let name = format!("plan {}", plan.bought.plan_no);
             *self.sums.entry(name).or_default() += i128::from(plan.remaining);

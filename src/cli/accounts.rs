@@ -171,7 +171,7 @@ pub async fn run(session: &Session, command: AccountCommand) -> Result<ExitCode,
                 false => event_table(&events, config.zone),
             });
         }
-        AccountCommand::Cash(command) => cash::run(session, &db, config.zone, command).await?,
+        AccountCommand::Cash(command) => cash::run(session, &db, &config, command).await?,
         AccountCommand::Show { account_id } => {
             let mut tx = db.read().await?;
             let account = accounts::find(&mut tx, &account_id).await?;

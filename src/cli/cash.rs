@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::accounts::{available, parse_money};
 use super::output::table;
 use super::{Failure, Session};
+use crate::config::Config;
 use crate::desk::accounts::find;
 use crate::desk::cash::{self, NewPenalty, TopUp, is_own_payer};
 use crate::domain::money::Micros;
@@ -62,9 +63,9 @@ pub enum CashCommand {
     },
 }
 
-pub async fn run(session: &Session, db: &Db, zone: Zone, command: CashCommand) -> Result<(), Failure> {
+pub async fn run(session: &Session, db: &Db, config: &Config, command: CashCommand) -> Result<(), Failure> {
     let now = session.now();
-    let output = session.output;
+    let (output, zone) = (session.output, config.zone);
     match command {
         CashCommand::TopUp { account_id, amount, reference, payer } => {
             let top_up = TopUp { amount, reference: &reference, payer: payer.as_deref() };
@@ -72,10 +73,10 @@ pub async fn run(session: &Session, db: &Db, zone: Zone, command: CashCommand) -
             let mut json = money_json(&account)?;
             let mut words = money_words(&account)?;
             if let Some(payer) = payer {
-                let own = is_own_payer(&account.name, &payer);
+                let own = matches(&account, &payer);
                 json["payer"] = json!(payer);
                 json["payer_matches"] = json!(own);
-                if !own {
+                if own == Some(false) {
                     words.push_str(&format!(
                         "\nPaid by {payer}, not by {}: invoices are made out to the account's own entity, so ask for \
                          a certificate of their relationship, or have the payment claimed again.",
@@ -97,7 +98,7 @@ pub async fn run(session: &Session, db: &Db, zone: Zone, command: CashCommand) -
                 order: order.as_deref(),
                 reference: reference.as_deref(),
             };
-            let account = cash::penalize(db, &account_id, penalty, now).await?;
+            let account = cash::penalize(db, config, &account_id, penalty, now).await?;
             let words = match &order {
                 None => money_words(&account)?,
                 Some(order) => format!("Order {order} gives back {} less.", amount.for_people()),
@@ -144,6 +145,11 @@ fn money_words(account: &AccountRow) -> Result<String, Failure> {
     ))
 }
 
+/// Whether a payer is the account's own entity; None where the name is erased, and nobody can tell.
+fn matches(account: &AccountRow, payer: &str) -> Option<bool> {
+    (!account.is_erased()).then(|| is_own_payer(&account.name, payer))
+}
+
 fn payment_json(account: &AccountRow, payment: &Payment, zone: Zone) -> Value {
     json!({
         "at": zone.format(payment.at),
@@ -151,7 +157,7 @@ fn payment_json(account: &AccountRow, payment: &Payment, zone: Zone) -> Value {
         "reference": payment.reference,
         "amount": payment.amount.to_string(),
         "payer": payment.payer,
-        "payer_matches": payment.payer.as_deref().map(|payer| is_own_payer(&account.name, payer)),
+        "payer_matches": payment.payer.as_deref().and_then(|payer| matches(account, payer)),
     })
 }
 
@@ -159,8 +165,8 @@ fn payment_table(account: &AccountRow, payments: &[Payment], zone: Zone) -> Stri
     let row = |payment: &Payment| {
         let payer = match payment.payer.as_deref() {
             None => String::new(),
-            Some(payer) if is_own_payer(&account.name, payer) => payer.to_owned(),
-            Some(payer) => format!("{payer} (another entity)"),
+            Some(payer) if matches(account, payer) == Some(false) => format!("{payer} (another entity)"),
+            Some(payer) => payer.to_owned(),
         };
         let kind = payment.kind.replace('_', "-");
         vec![

@@ -103,7 +103,7 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A month in a minute on SQLite: sample accounts, orders and messages, ingested and charged
+    /// A month in a minute on SQLite: sample accounts, orders and messages, charged, billed, invoiced and audited
     Demo {
         /// Where the database and the files go
         #[arg(long, default_value = "quittance-demo")]

@@ -135,6 +135,7 @@ fn summary_json(order: &OrderRow, zone: Zone) -> Value {
         "refunded": order.refunded.to_string(),
         "penalties": order.penalties.to_string(),
         "kept": order.kept.to_string(),
+        "invoice": order.invoice_id(),
     })
 }
 
@@ -190,8 +191,9 @@ fn order_words(shown: &refunds::Shown, config: &Config, now: Timestamp) -> Strin
         "expires",
         "state",
     ];
+    let invoice = order.invoice_id().map_or(String::new(), |invoice| format!(", invoice {invoice}"));
     let title = format!(
-        "Order {} of account {}, placed {}: {}",
+        "Order {} of account {}, placed {}: {}{invoice}",
         order.order_id,
         order.account_id,
         zone.format_short(order.placed_at),

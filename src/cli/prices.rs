@@ -61,9 +61,8 @@ pub async fn packages(session: &Session, command: PackageCommand) -> Result<Exit
         // Nobody in particular: every currency at its general price.
         None => {
             let general = |package: &Package| {
-                let on_sale = package.from <= now && package.until.is_none_or(|until| now < until);
                 let mut prices = package.prices.iter().filter(|(scope, _)| *scope == Scope::Everyone);
-                prices.next().filter(|_| on_sale).map(|(_, price)| *price)
+                prices.next().filter(|_| package.on_sale(now)).map(|(_, price)| *price)
             };
             config.book.packages.iter().filter_map(|package| Some((package, general(package)?))).collect()
         }

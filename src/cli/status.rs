@@ -169,6 +169,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
     let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
     let waits = waiting.iter().any(|counts| !counts.is_empty())
         || !status.parked_bills.is_empty()
+        || status.refund_requests > 0
         || status.notices("failed") > 0;
     Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
 }

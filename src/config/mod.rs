@@ -35,10 +35,11 @@ use self::notices::Notices;
 use self::products::Products;
 use self::reader::{Fault, File};
 use self::settings::Settings;
-use crate::domain::period::Zone;
+use crate::domain::period::{Timestamp, Zone};
 use crate::domain::price::PriceBook;
 use crate::domain::product::Catalog;
 use crate::domain::refund::RefundPolicy;
+use crate::domain::renewal::Rules;
 use crate::ingest::source::Source;
 use crate::schedule::Schedule;
 
@@ -114,6 +115,17 @@ pub struct Names<'a> {
 }
 
 impl Config {
+    /// The rules of renewals at a moment (R40-R45, D62, D73).
+    pub fn renewal_rules(&self, now: Timestamp) -> Rules<'_> {
+        Rules {
+            catalog: &self.catalog,
+            book: &self.book,
+            zone: self.zone,
+            max_per_day: self.renewals_per_day,
+            now,
+        }
+    }
+
     /// Reads a configuration from its first file and the two that it names, or the built-in one
     /// where no file is given.
     ///

@@ -39,7 +39,7 @@ const ACCOUNTS: usize = 2_000;
 const MESSAGES: usize = 200_000;
 
 /// Makes a database of a sample month in `dir`: accounts, orders, and each day a file of messages,
-/// charged, and a file of receipts, settled.
+/// charged, and a file of receipts, settled; then its bills, invoices, journal and audit.
 pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     let stopwatch = Stopwatch::start();
     let config = Arc::new(Config::built_in()?);
@@ -54,7 +54,7 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     progress.end();
 
     let accounts = world.accounts.iter().map(|account| account.id.as_str());
-    let month_end = month_end::close(&db, &config, accounts, dir).await?;
+    let month_end = month_end::close(&db, &config, accounts, dir, &*progress).await?;
     let mut tx = db.read().await?;
     let summary = Summary {
         accounts: status::accounts_by_status(&mut tx).await?,
@@ -241,6 +241,7 @@ impl Summary {
                 "messages": sum.messages,
                 "plan_units": sum.plan_units,
                 "payg_units": sum.payg_units,
+                "free_units": sum.free_units,
                 "payg_amount": sum.payg_amount.to_string(),
             })
         });
@@ -277,11 +278,13 @@ impl Summary {
                 count(sum.messages),
                 count(sum.plan_units),
                 count(sum.payg_units),
+                count(sum.free_units),
                 sum.payg_amount.for_people(),
                 sum.currency.clone(),
             ]
         };
-        let columns = ["product", ">messages", ">plan units", ">pay-as-you-go", ">amount", "currency"];
+        let columns =
+            ["product", ">messages", ">plan units", ">pay-as-you-go", ">free", ">amount", "currency"];
         text.push_str(&table(&columns, self.sums.iter().map(row).collect()));
         text.push_str("\n\nGiven back for failure receipts within 72 hours\n\n");
         let row = |sum: &ReturnedSum| {

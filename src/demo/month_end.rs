@@ -16,7 +16,7 @@ use crate::domain::invoice::InvoiceType;
 use crate::domain::period::Timestamp;
 use crate::export::journal::Format as JournalFormat;
 use crate::files::WholeFile;
-use crate::progress::Silent;
+use crate::progress::Progress;
 use crate::store::Db;
 
 /// Bills that are invoiced.
@@ -40,6 +40,7 @@ pub async fn close(
     config: &Arc<Config>,
     accounts: impl Iterator<Item = &str>,
     dir: &Path,
+    progress: &dyn Progress,
 ) -> Result<MonthEnd, Failure> {
     let now = config.zone.month_start(MONTH.next()).plus_micros(30 * Timestamp::MINUTE);
     for job in ["aggregate-charges", "settle-receipts", "expire-plans", "auto-renew"] {
@@ -72,10 +73,10 @@ pub async fn close(
         replace: true,
         byte_order_mark: false,
     };
-    let written = invoice_files::export(db, config, &wanted, &Silent).await?;
-    let journal = write_journal(db, config, dir).await?;
+    let written = invoice_files::export(db, config, &wanted, progress).await?;
+    let journal = write_journal(db, config, dir, progress).await?;
     let mut tx = db.read().await?;
-    let audit = audit(&mut tx, config, true, &Silent).await?;
+    let audit = audit(&mut tx, config, true, progress).await?;
     tx.rollback().await?;
     let pdf = first.map(|number| files.join(format!("invoice-{number}.pdf")));
     let (bills, unpaid) = (counted("bills"), counted("unpaid"));
@@ -83,13 +84,18 @@ pub async fn close(
 }
 
 /// The whole ledger, a transaction a customer and day.
-async fn write_journal(db: &Db, config: &Config, dir: &Path) -> Result<PathBuf, Failure> {
+async fn write_journal(
+    db: &Db,
+    config: &Config,
+    dir: &Path,
+    progress: &dyn Progress,
+) -> Result<PathBuf, Failure> {
     let path = dir.join("books.journal");
     let failed = |error| Failure::other(format!("{} can't be written: {error}", path.display()));
     let wanted =
         journal::Wanted { format: JournalFormat::Hledger, by: journal::By::Day, from: None, to: None };
     let mut file = WholeFile::create(&path).map_err(failed)?;
-    journal::export(db, config.zone, wanted, &mut file, &Silent).await?;
+    journal::export(db, config.zone, wanted, &mut file, progress).await?;
     file.flush().and_then(|()| file.replace()).map_err(failed)?;
     Ok(path)
 }

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::domain::account::{Kind, Status};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
+use crate::notify::address::Mailbox;
 use crate::store::accounts::{self, AccountRow, NewAccount};
 use crate::store::{Db, Tx};
 
@@ -28,11 +29,16 @@ pub async fn add_in(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<(),
         return Err(DeskError::refused("bad_currency", message));
     }
     check_credit_limit(new.credit_limit)?;
+    new.email.as_deref().map_or(Ok(()), check_email)?;
     if !accounts::add(tx, new, now).await? {
         let message = format!("account `{}` exists already", new.account_id);
         return Err(DeskError::refused("account_exists", message));
     }
     Ok(())
+}
+
+fn check_email(email: &str) -> Result<(), DeskError> {
+    Mailbox::parse(email).map(|_| ()).map_err(|fault| DeskError::refused("bad_email", fault))
 }
 
 fn check_credit_limit(limit: Micros) -> Result<(), DeskError> {
@@ -96,6 +102,7 @@ pub async fn change(
         check_words("bad_name", "a name", name, 200)?;
         after.name.clone_from(name);
     }
+    changes.email.as_deref().filter(|email| !email.is_empty()).map_or(Ok(()), check_email)?;
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     after.kind = changes.kind.unwrap_or(before.kind);
     after.email = changes.email.as_ref().map_or(before.email.clone(), given);
@@ -107,7 +114,7 @@ pub async fn change(
         let fits = |_| DeskError::refused("amount_out_of_range", "the limit is too large for the books");
         after.status = after.funds.status_after(before.status).map_err(fits)?;
     }
-    accounts::change(&mut tx, &after).await?;
+    accounts::change(&mut tx, &before, &after).await?;
     let reason = Some("credit limit changed");
     accounts::save_because(&mut tx, &before, &after, &[], now, reason).await?;
     tx.commit().await?;
@@ -119,6 +126,12 @@ pub async fn hold(db: &Db, account_id: &str, reason: &str, now: Timestamp) -> Re
     check_words("bad_reason", "a reason", reason, 500)?;
     let mut tx = db.write().await?;
     let before = lock_open(&mut tx, account_id).await?;
+    if let Some(held) = &before.held {
+        let message = format!(
+            "account `{account_id}` is held already: {held}; release it first with `quittance account release {account_id}`"
+        );
+        return Err(DeskError::refused("already_held", message));
+    }
     let mut after = before.clone();
     (after.status, after.held) = (Status::Held, Some(reason.to_owned()));
     accounts::hold(&mut tx, account_id, Some(reason)).await?;
@@ -163,11 +176,7 @@ pub async fn close(db: &Db, account_id: &str, now: Timestamp) -> Result<AccountR
     }
     let mut after = before.clone();
     after.status = Status::Closed;
-    // A company's name is no personal data, and its invoices need it.
-    if before.kind == Kind::Individual {
-        after.name = "(closed)".into();
-    }
-    accounts::erase(&mut tx, account_id, &after.name, now).await?;
+    accounts::erase(&mut tx, &before, now).await?;
     accounts::save(&mut tx, &before, &after, &[], now).await?;
     let saved = find(&mut tx, account_id).await?;
     tx.commit().await?;
@@ -214,21 +223,7 @@ pub async fn activate(
     };
     let mut tx = db.write().await?;
     let account = lock(&mut tx, account_id).await?;
-    if product.needs_verification && account.verified_at.is_none() {
-        let message = format!(
-            "{} can be activated by verified accounts only; run `quittance account verify {account_id}`",
-            product.id
-        );
-        return Err(DeskError::refused("not_verified", message));
-    }
-    if let Some(region) = product.lacks_region(account.verified_region.as_deref()) {
-        let message = format!(
-            "{} can be activated by accounts verified for {region} only; run \
-             `quittance account verify {account_id} --region {region}`",
-            product.id
-        );
-        return Err(DeskError::refused("not_verified", message));
-    }
+    account.customer().check_verified(product)?;
     accounts::activate(&mut tx, account_id, &product.id, now).await?;
     tx.commit().await?;
     Ok(account)

@@ -2,15 +2,18 @@
 
 use super::DeskError;
 use super::accounts::{check_reference, find, lock};
+use crate::config::Config;
 use crate::domain::account::Status;
 use crate::domain::cash::{self, Withdrawal};
 use crate::domain::ledger::Entry;
 use crate::domain::money::{Micros, MoneyFault};
+use crate::domain::order::order_id;
 use crate::domain::period::Timestamp;
+use crate::domain::refund::refundable;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::cash::{self as stored, Claim, Penalty};
 use crate::store::invoices::invoiceable;
-use crate::store::{Db, Tx};
+use crate::store::{Db, Tx, refunds};
 
 /// The largest amount that one movement may have: a thousand million currency units.
 pub const MAX_AMOUNT: Micros = Micros(1_000_000_000 * Micros::PER_UNIT);
@@ -128,6 +131,7 @@ pub struct NewPenalty<'a> {
 /// (R57, D30). Losses above it that are claimed further belong into the reason (R58).
 pub async fn penalize(
     db: &Db,
+    config: &Config,
     account_id: &str,
     new: NewPenalty<'_>,
     now: Timestamp,
@@ -144,7 +148,8 @@ pub async fn penalize(
     if let Some(same) =
         known.iter().find(|known| reference.is_some() && known.reference.as_deref() == reference)
     {
-        return match same.amount == amount {
+        let same_order = same.order_no.map(|order_no| order_id(account_id, order_no)).as_deref() == new.order;
+        return match same.amount == amount && same_order {
             true => Ok(account),
             false => Err(reference_used("a penalty", reference.unwrap_or_default(), same.amount, None)),
         };
@@ -173,7 +178,7 @@ pub async fn penalize(
             vec![entry]
         }
         Some(order_id) => {
-            penalty.order_no = Some(penalized_order(&mut tx, account_id, order_id, amount, &known).await?);
+            penalty.order_no = Some(penalized_order(&mut tx, config, &account, order_id, &penalty).await?);
             Vec::new()
         }
     };
@@ -184,27 +189,31 @@ pub async fn penalize(
     Ok(saved)
 }
 
-/// The order's number, where it can bear the penalty: out of what it may still give back.
+/// The order's number, where it can bear the penalty: out of what it would give back now.
 async fn penalized_order(
     tx: &mut Tx,
-    account_id: &str,
+    config: &Config,
+    account: &AccountRow,
     order_id: &str,
-    amount: Micros,
-    known: &[Penalty],
+    penalty: &Penalty,
 ) -> Result<i64, DeskError> {
-    let Some((order_no, refundable)) = stored::refundable(tx, account_id, order_id).await? else {
-        let message = format!("account `{account_id}` has no order `{order_id}`");
-        return Err(DeskError::refused("unknown_order", message));
-    };
-    let before: i64 = known.iter().filter(|p| p.order_no == Some(order_no)).map(|p| p.amount.0).sum();
-    let left = Micros(refundable.0 - before);
-    if amount > left {
+    let account_id = &account.account_id;
+    if refunds::account_of(tx, order_id).await?.as_ref() != Some(account_id) {
         let message = format!(
-            "{left} of what was paid for order `{order_id}` is left to keep; penalize the account for the rest"
+            "account `{account_id}` has no order `{order_id}`; see `quittance order list {account_id}`"
+        );
+        return Err(DeskError::refused("unknown_order", message));
+    }
+    let order = refunds::load(tx, account, order_id).await?;
+    let left = refundable(&order, config.refund, penalty.at);
+    if penalty.amount > left {
+        let message = format!(
+            "order `{order_id}` would give back {left} now, and a penalty can keep no more of it; penalize the account for \
+             the rest"
         );
         return Err(DeskError::refused("exceeds_refundable", message));
     }
-    Ok(order_no)
+    Ok(order.order_no)
 }
 
 fn check_amount(what: &str, amount: Micros) -> Result<(), DeskError> {

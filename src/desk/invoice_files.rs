@@ -2,7 +2,7 @@
 //!
 //! A month's documents are the invoices issued and the credit notes written in it. They are read a
 //! portion at a time, so that memory stays flat however many there are. Doing it again gives the same
-//! files.
+//! files, but for an invoice that was returned since: its files then say so, and `--force` writes them anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};

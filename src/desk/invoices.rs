@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
 use crate::domain::invoice::{
-    CreditCode, CreditNote, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
+    CreditCode, CreditNote, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures, invoice_id,
 };
 use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
@@ -90,7 +90,7 @@ pub async fn issue_in(
     bills::save_series(tx, series, series_no).await?;
     let invoice_no = invoices::next_number(tx, account_id).await?;
     let invoice = Invoice {
-        invoice_id: format!("{account_id}-i{invoice_no}"),
+        invoice_id: invoice_id(account_id, invoice_no),
         number: number(series, series_no),
         account_id: account_id.to_owned(),
         kind,
@@ -148,6 +148,13 @@ async fn post(
 /// A bill of which nothing is due (D84).
 async fn bill(tx: &mut Tx, config: &Config, account_id: &str, month: Month) -> Result<Document, DeskError> {
     let Some(row) = bills::find(tx, account_id, month.number()).await? else {
+        if let Some(fault) = bills::parked_for(tx, account_id, month.number()).await? {
+            let text = format!(
+                "the bill of account `{account_id}` for {month} waits: {fault}; mend that, then run \
+                 `quittance --run-job monthly-bills`"
+            );
+            return Err(DeskError::refused("bill_unknown", text));
+        }
         let text = format!(
             "account `{account_id}` has no bill of {month} that was issued; months are billed on the 1st of the next"
         );
@@ -197,23 +204,23 @@ async fn order(
             Err(DeskError::refused("order_pending_review", text))
         }
         _ => {
-            let supplies = bought_supplies(config, &order);
-            Ok(Document { amount: order.cash, supplies, period: None })
+            let supplies = bought_supplies(config, &order)?;
+            Ok(Document { amount: order.cash(), supplies, period: None })
         }
     }
 }
 
-/// What an order's cash was paid for, split over its products by list price.
-fn bought_supplies(config: &Config, order: &OrderDocument) -> Vec<Supply> {
-    let list: i64 = order.plans.iter().map(|(_, _, price)| price.0).sum();
-    let (mut reached, mut told) = (0, Micros::ZERO);
-    let supply = |(product, units, price): &(String, i64, Micros)| {
-        reached += price.0;
-        let upto = if list == 0 { order.cash } else { order.cash.share_rounded(reached, list) };
-        let amount = Micros(upto.0 - told.0);
-        told = upto;
-        let vat_ppm = config.catalog.get(product).map_or(0, |product| product.vat_at(order.placed_at));
-        Supply { product: product.clone(), units: *units, vat_ppm, amount }
+/// What was paid in cash for an order's plans and not given back, by product.
+fn bought_supplies(config: &Config, order: &OrderDocument) -> Result<Vec<Supply>, DeskError> {
+    let supply = |(product, units, amount): &(String, i64, Micros)| {
+        let Some(known) = config.catalog.get(product) else {
+            let text = format!(
+                "the order is of product `{product}`, which is not configured: put it back into products.toml"
+            );
+            return Err(DeskError::refused("unknown_product", text));
+        };
+        let vat_ppm = known.vat_at(order.placed_at);
+        Ok(Supply { product: product.clone(), units: *units, vat_ppm, amount: *amount })
     };
     order.plans.iter().map(supply).collect()
 }
@@ -223,6 +230,12 @@ async fn buyer(tx: &mut Tx, account: &AccountRow, invoice_type: InvoiceType) -> 
     let named = invoices::buyer(tx, &account.account_id).await?;
     let id = &account.account_id;
     if invoice_type == InvoiceType::General {
+        if named.is_none() && account.is_erased() {
+            let text = format!(
+                "account `{id}` is closed and its name is erased: run `quittance invoice buyer set {id} --title T`"
+            );
+            return Err(DeskError::refused("buyer_missing", text));
+        }
         return Ok(named.unwrap_or_else(|| Party {
             name: account.name.clone(),
             country: "CN".to_owned(),

@@ -4,7 +4,7 @@ use super::DeskError;
 use super::accounts::{check_reference, lock};
 use crate::config::Config;
 use crate::domain::coupon::{Coupon, CouponRefusal, best};
-use crate::domain::order::{Customer, Item, OrderRefusal, place_order, products, total};
+use crate::domain::order::{Item, OrderRefusal, place_order, products, total};
 use crate::domain::period::Timestamp;
 use crate::domain::price::{Buyer, PriceBook};
 use crate::store::accounts::AccountRow;
@@ -113,7 +113,7 @@ async fn buy_in(
     let items = purchase.wanted.iter().map(|w| item(config, &account, w, now));
     let items = items.collect::<Result<Vec<_>, _>>()?;
     let coupon = coupon(tx, account_id, &items, purchase.coupon, now).await?;
-    let order = place_order(&customer(&account), &items, coupon.as_ref(), now, config.zone)?;
+    let order = place_order(&account.customer(), &items, coupon.as_ref(), now, config.zone)?;
     save_order(tx, &account, &order, purchase.reference, &request).await?;
     find(tx, &order.order_id).await
 }
@@ -162,19 +162,6 @@ pub async fn find(tx: &mut Tx, order_id: &str) -> Result<OrderRow, DeskError> {
     order(tx, order_id).await?.ok_or_else(|| DeskError::unknown_order(order_id))
 }
 
-fn customer(account: &AccountRow) -> Customer {
-    Customer {
-        account_id: account.account_id.as_str().into(),
-        currency: account.currency.as_str().into(),
-        status: account.status,
-        verified: account.verified_at.is_some(),
-        verified_region: account.verified_region.clone(),
-        funds: account.funds,
-        orders: account.orders,
-        plans: account.plans,
-    }
-}
-
 /// A line of the order, priced as the account is shown.
 fn item<'a>(
     config: &'a Config,
@@ -191,15 +178,17 @@ fn item<'a>(
     };
     if *package.currency != *account.currency {
         let message = format!(
-            "package `{id}` is sold in {}, account `{}` pays in {}",
+            "package `{id}` is sold in {0}, account `{1}` pays in {2}; see `quittance package list --account {1}`",
             package.currency, account.account_id, account.currency
         );
         return Err(DeskError::refused("other_currency", message));
     }
-    let on_sale = package.from <= now && package.until.is_none_or(|until| now < until);
-    let price = package.price_for(buyer(account)).filter(|_| on_sale);
+    let price = package.price_for(buyer(account)).filter(|_| package.on_sale(now));
     let Some(price) = price else {
-        let message = format!("package `{id}` is not on sale for account `{}` now", account.account_id);
+        let message = format!(
+            "package `{id}` is not on sale for account `{0}` now; see `quittance package list --account {0}`",
+            account.account_id
+        );
         return Err(DeskError::refused("not_on_sale", message));
     };
     Ok(Item {

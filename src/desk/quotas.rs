@@ -30,22 +30,24 @@ impl Quota<'_> {
     }
 }
 
-/// The quota of an account, of the first product that has one; None where the account does not use it.
+/// The quota of an account, of the first product with one that it uses; None where it uses none.
 pub async fn quota<'c>(
     tx: &mut Tx,
     config: &'c Config,
     account_id: &str,
     now: Timestamp,
 ) -> Result<Option<Quota<'c>>, StoreError> {
-    let mut products = config.catalog.products.iter();
-    let Some((product, rules)) = products.find_map(|product| Some((product, product.quota.as_ref()?))) else {
-        return Ok(None);
-    };
     let day = config.zone.day_of(now);
     let today = (config.zone.day_start(day), config.zone.day_start(day.next()));
-    let standing = quotas::standing(tx, account_id, product, rules, today).await?;
-    let uses = standing.last.is_some()
-        || !product.needs_activation
-        || quotas::is_activated(tx, account_id, product).await?;
-    Ok(uses.then_some(Quota { product, rules, standing }))
+    for product in &config.catalog.products {
+        let Some(rules) = &product.quota else { continue };
+        let standing = quotas::standing(tx, account_id, product, rules, today).await?;
+        let uses = standing.last.is_some()
+            || !product.needs_activation
+            || quotas::is_activated(tx, account_id, product).await?;
+        if uses {
+            return Ok(Some(Quota { product, rules, standing }));
+        }
+    }
+    Ok(None)
 }

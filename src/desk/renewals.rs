@@ -5,9 +5,9 @@ use super::accounts::{find, lock};
 use crate::config::Config;
 use crate::domain::money::Micros;
 use crate::domain::period::{Timestamp, Validity};
-use crate::domain::renewal::{Rules, Setting, offer};
+use crate::domain::renewal::{Setting, offer};
 use crate::store::accounts::AccountRow;
-use crate::store::renewals::{self, RenewalRow, SettingRow, customer};
+use crate::store::renewals::{self, RenewalRow, SettingRow};
 use crate::store::{Db, Tx};
 
 /// The largest threshold: no package is larger.
@@ -50,7 +50,7 @@ pub async fn set(
     let product = config.book.package(package).map(|known| known.product.clone());
     let setting =
         Setting { product: product.unwrap_or_else(|| "".into()), package: package.into(), threshold };
-    offer(&customer(&account), account.kind.as_str(), &setting, rules(config, now))?;
+    offer(&account.customer(), account.kind.as_str(), &setting, config.renewal_rules(now))?;
     renewals::set(&mut tx, account_id, &setting, now).await?;
     let shown = shown(&mut tx, config, &account, &setting.product, now).await?;
     tx.commit().await?;
@@ -94,7 +94,8 @@ async fn all(
     let purchases = renewals::last_purchases(tx, &account.account_id).await?;
     let settings = renewals::settings(tx, &account.account_id).await?;
     let renewal = |row: SettingRow| {
-        let offer = offer(&customer(account), account.kind.as_str(), &row.setting, rules(config, now)).ok();
+        let offer =
+            offer(&account.customer(), account.kind.as_str(), &row.setting, config.renewal_rules(now)).ok();
         let price = offer.map(|offer| Price {
             size: offer.package.size,
             list_price: offer.list_price,
@@ -121,14 +122,4 @@ async fn shown(
         let message = format!("account `{id}` never renewed `{product}`; see `quittance renewal list {id}`");
         DeskError::refused("renewal_not_set", message)
     })
-}
-
-fn rules(config: &Config, now: Timestamp) -> Rules<'_> {
-    Rules {
-        catalog: &config.catalog,
-        book: &config.book,
-        zone: config.zone,
-        max_per_day: config.renewals_per_day,
-        now,
-    }
 }

@@ -117,10 +117,14 @@ async fn papers(
     paid: &[PaidPart],
 ) -> Result<(Option<(i64, String)>, Option<String>), StoreError> {
     let Some(charge_run) = message.charged_by.filter(|_| !paid.is_empty()) else { return Ok((None, None)) };
+    // What an allowance gave is on no bill (R30).
+    if paid.iter().all(|part| part.free) {
+        return Ok((None, None));
+    }
     let account = &message.account_id;
     let window = window_start(message.submit_time).0;
     let bill = bills::of_charge(tx, account, window, charge_run).await?;
-    let by_money = paid.iter().any(|part| part.plan_id.is_none());
+    let by_money = paid.iter().any(|part| part.plan_id.is_none() && !part.free);
     let month = bill.as_ref().map(|(month, _)| *month).filter(|_| by_money);
     let plans: Vec<&str> = paid.iter().filter_map(|part| part.plan_id.as_deref()).collect();
     let orders = orders_of_plans(tx, account, &plans).await?;

@@ -159,7 +159,7 @@ pub struct Account {
     pub currency: Arc<str>,
     pub status: Status,
     pub funds: Funds,
-    /// Plans that still have units, in burn order.
+    /// Plans that the run may touch, in burn order.
     pub plans: Vec<Plan>,
     /// Products activated for use (R14, D85).
     pub activated: Vec<Arc<str>>,

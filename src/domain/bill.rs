@@ -107,6 +107,8 @@ pub enum What {
     Bought(i64),
     /// Of the order of this number.
     Refund(i64),
+    /// What penalties kept of refunds of the order of this number.
+    Kept(i64),
     Penalty(i64),
 }
 
@@ -359,6 +361,7 @@ fn list_orders(parts: &[Part], terms: &Terms<'_>, draft: &mut Draft) -> Result<(
                 }
             }
             What::Refund(order_no) => draft.lines.push(settled(LineKind::Refund, order(order_no))),
+            What::Kept(order_no) => draft.lines.push(settled(LineKind::Penalty, order(order_no))),
             What::Penalty(number) => {
                 draft.lines.push(settled(LineKind::Penalty, Some(number.to_string())));
             }

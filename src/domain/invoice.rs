@@ -91,6 +91,11 @@ pub struct CreditNote {
     pub at: Timestamp,
 }
 
+/// The id of an account's so many-eth invoice.
+pub fn invoice_id(account_id: &str, invoice_no: i64) -> String {
+    format!("{account_id}-i{invoice_no}")
+}
+
 /// An issued invoice: all that an export needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoice {

@@ -24,7 +24,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A bill was not paid whole (D2).
+    /// A bill was not paid whole, and no credit limit covers the rest (D2, D76).
     Overdue = "overdue",
     /// The account fell below what it may owe: sending fails, plans are locked (D2).
     Suspended = "suspended",

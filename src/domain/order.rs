@@ -31,6 +31,24 @@ pub struct Customer {
     pub plans: i64,
 }
 
+impl Customer {
+    /// Whether a product may be activated, bought and renewed: some are for verified accounts, or for those
+    /// that are verified for a region (R2, R3).
+    pub fn check_verified(&self, product: &Product) -> Result<(), OrderRefusal> {
+        let (account_id, product_id) = (self.account_id.clone(), product.id.clone());
+        if product.needs_verification && !self.verified {
+            return Err(OrderRefusal::NotVerified { account_id, product: product_id });
+        }
+        match product.lacks_region(self.verified_region.as_deref()) {
+            Some(region) => {
+                let region = region.to_owned();
+                Err(OrderRefusal::NotVerifiedFor { account_id, product: product_id, region })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// One line of an order: so many plans of one package at the price that the account is shown.
 #[derive(Clone, Debug)]
 pub struct Item<'a> {
@@ -92,14 +110,16 @@ pub enum OrderRefusal {
     AccountClosed(Arc<str>),
     #[error("an order needs between 1 and {MAX_PLANS} plans")]
     QuantityOutOfRange,
-    #[error("{product} can be bought by verified accounts only; run `quittance account verify {account_id}`")]
+    #[error("{product} is for verified accounts only; run `quittance account verify {account_id}`")]
     NotVerified { account_id: Arc<str>, product: Arc<str> },
     #[error(
-        "{product} can be bought by accounts verified for {region} only; run \
+        "{product} is for accounts verified for {region} only; run \
          `quittance account verify {account_id} --region {region}`"
     )]
     NotVerifiedFor { account_id: Arc<str>, product: Arc<str>, region: String },
-    #[error("account {0} is suspended for a violation of the terms; see `quittance account show {0}`")]
+    #[error(
+        "account {0} is suspended for a violation of the terms; `quittance account show {0}` says why, `quittance account release {0}` ends it"
+    )]
     AccountHeld(Arc<str>),
     #[error("purchase not allowed: {available} {currency} are available; top up until it is more than 0")]
     PurchaseNotAllowed { available: Micros, currency: Arc<str> },
@@ -226,14 +246,8 @@ fn judge(
     if !in_range || !(1..=MAX_PLANS).contains(&count) {
         return Err(OrderRefusal::QuantityOutOfRange);
     }
-    if let Some(item) = items.iter().find(|item| item.product.needs_verification && !customer.verified) {
-        return Err(OrderRefusal::NotVerified { account_id: account_id(), product: item.product.id.clone() });
-    }
-    for product in items.iter().map(|item| item.product) {
-        if let Some(region) = product.lacks_region(customer.verified_region.as_deref()) {
-            let (product, region) = (product.id.clone(), region.to_owned());
-            return Err(OrderRefusal::NotVerifiedFor { account_id: account_id(), product, region });
-        }
+    for item in items {
+        customer.check_verified(item.product)?;
     }
     if customer.status == Status::Held {
         return Err(OrderRefusal::AccountHeld(account_id()));

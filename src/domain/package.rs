@@ -82,8 +82,8 @@ impl Package {
     /// ```
     /// use quittance::domain::{money::Micros, period::{Timestamp, Validity}, price::Package};
     /// let package = Package { id: "p".into(), product: "sms-domestic".into(), size: 2000, currency: "CNY".into(),
-    ///     validity: Validity::Months(24), prices: vec![], from: Timestamp(0), until: None,
-    ///     renewal_discount_ppm: Some(50_000), renewal_validity: None };
+    ///     validity: Validity::Months(24), gift: Default::default(), countries: Default::default(), prices: vec![],
+    ///     from: Timestamp(0), until: None, renewal_discount_ppm: Some(50_000), renewal_validity: None };
     /// assert_eq!(package.renewal_price(Micros(64_000_000)), Micros(60_800_000));
     /// ```
     pub fn renewal_price(&self, price: Micros) -> Micros {

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use super::account::{Funds, Status};
+use super::invoice::invoice_id;
 use super::ledger::{Cause, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::Timestamp;
@@ -164,8 +165,8 @@ pub enum RefundRefusal {
     AccountClosed(Arc<str>),
     #[error("order {order} has no plan {plan}; see `quittance order show {order}`")]
     UnknownPlan { order: Arc<str>, plan: String },
-    #[error("{0} was refunded before; see `quittance order show` for what it gave back")]
-    AlreadyRefunded(String),
+    #[error("{what} was refunded before; see `quittance order show {order}` for what it gave back")]
+    AlreadyRefunded { order: Arc<str>, what: String },
     #[error("plans of an order are not refunded by themselves: leave --plan out, for the whole of order {0}")]
     WholeOrderOnly(Arc<str>),
     #[error(
@@ -178,9 +179,9 @@ pub enum RefundRefusal {
     #[error("plan {0} has expired: expired plans are not refunded")]
     PlanExpired(Arc<str>),
     #[error(
-        "invoice {invoice_no} stands for order {order}: return it first (`quittance invoice return`), then ask again"
+        "invoice {invoice} stands for order {order}: return it first (`quittance invoice return {invoice}`), then ask again"
     )]
-    InvoiceIssued { order: Arc<str>, invoice_no: i64 },
+    InvoiceIssued { order: Arc<str>, invoice: String },
     #[error(
         "messages that account {0} sent since the order wait to be charged: run `quittance --run-job aggregate-charges`, \
          then ask again"
@@ -208,7 +209,7 @@ impl RefundRefusal {
             RefundRefusal::NotPending { .. } => "not_pending",
             RefundRefusal::AccountClosed(_) => "account_closed",
             RefundRefusal::UnknownPlan { .. } => "unknown_plan",
-            RefundRefusal::AlreadyRefunded(_) => "already_refunded",
+            RefundRefusal::AlreadyRefunded { .. } => "already_refunded",
             RefundRefusal::WholeOrderOnly(_) => "whole_order_only",
             RefundRefusal::OrderHasUsedPlan { .. } => "order_has_used_plan",
             RefundRefusal::PlanUsed(_) => "plan_used",
@@ -321,7 +322,8 @@ impl Sold {
         let account = || self.account_id.clone();
         match self.invoice_no {
             Some(invoice_no) => {
-                Err(RefundRefusal::InvoiceIssued { order: self.order_id.clone(), invoice_no })
+                let invoice = invoice_id(&self.account_id, invoice_no);
+                Err(RefundRefusal::InvoiceIssued { order: self.order_id.clone(), invoice })
             }
             None if behind.uncharged => Err(RefundRefusal::Uncharged(account())),
             None if behind.suspense => Err(RefundRefusal::Suspense(account())),
@@ -387,9 +389,14 @@ impl<'s> Judged<'s> {
         let open = self.plans.iter().filter(|(_, condition)| *condition != Condition::Cancelled);
         let open: Vec<_> = open.copied().collect();
         if open.is_empty() {
-            return Err(RefundRefusal::AlreadyRefunded(format!("order {}", self.order.order_id)));
+            return Err(self.already_refunded());
         }
         Ok(open)
+    }
+
+    fn already_refunded(&self) -> RefundRefusal {
+        let order = self.order.order_id.clone();
+        RefundRefusal::AlreadyRefunded { what: format!("order {order}"), order }
     }
 
     /// Those that were used or have expired.
@@ -404,7 +411,9 @@ impl<'s> Judged<'s> {
         let found = self.plans.iter().find(|(bought, _)| *bought.plan_id == *plan_id);
         match found {
             None => Err(RefundRefusal::UnknownPlan { order: order.clone(), plan: plan_id.to_owned() }),
-            Some((_, Condition::Cancelled)) => Err(RefundRefusal::AlreadyRefunded(format!("plan {plan_id}"))),
+            Some((_, Condition::Cancelled)) => {
+                Err(RefundRefusal::AlreadyRefunded { order: order.clone(), what: format!("plan {plan_id}") })
+            }
             Some(_) if self.policy.multi_plan == MultiPlan::Faq && self.plans.len() > 1 => {
                 Err(RefundRefusal::WholeOrderOnly(order.clone()))
             }
@@ -417,7 +426,7 @@ impl<'s> Judged<'s> {
         let used = wanted.iter().find(|(_, condition)| *condition == Condition::Used);
         match used.or(wanted.first()) {
             Some((bought, condition)) => bought.refusal(*condition),
-            None => RefundRefusal::AlreadyRefunded(format!("order {}", self.order.order_id)),
+            None => self.already_refunded(),
         }
     }
 }

@@ -90,9 +90,13 @@ pub enum RenewalRefusal {
     UnknownPackage(Arc<str>),
     #[error("plans of {0} are not renewed automatically; buy the next one with `quittance order place`")]
     NotAllowed(Arc<str>),
-    #[error("package `{package}` is sold in {sold}, account `{account_id}` pays in {pays}")]
+    #[error(
+        "package `{package}` is sold in {sold}, account `{account_id}` pays in {pays}; see `quittance package list --account {account_id}`"
+    )]
     OtherCurrency { package: Arc<str>, sold: Arc<str>, account_id: Arc<str>, pays: Arc<str> },
-    #[error("package `{package}` is not on sale for account `{account_id}` now")]
+    #[error(
+        "package `{package}` is not on sale for account `{account_id}` now; see `quittance package list --account {account_id}`"
+    )]
     NotOnSale { package: Arc<str>, account_id: Arc<str> },
     #[error(
         "package `{package}` has {size} units, no more than the threshold of {threshold}: the next one would \
@@ -235,10 +239,7 @@ pub fn offer<'a>(
     if !product.renewal {
         return Err(NotAllowed(product.id.clone()));
     }
-    if product.needs_verification && !customer.verified {
-        let (account_id, product) = (account_id(), product.id.clone());
-        return Err(OrderRefusal::NotVerified { account_id, product }.into());
-    }
+    customer.check_verified(product)?;
     let id = || package.id.clone();
     if package.currency != customer.currency {
         let (sold, pays) = (package.currency.clone(), customer.currency.clone());

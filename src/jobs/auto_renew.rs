@@ -12,7 +12,7 @@ use super::{JobError, Parked, Report, Run};
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::order::Order;
 use crate::domain::period::Timestamp;
-use crate::domain::renewal::{Decision, Due, Offer, RenewalRefusal, Rules, decide};
+use crate::domain::renewal::{Decision, Due, Offer, RenewalRefusal, decide};
 use crate::store::accounts::{self, AccountRow};
 use crate::store::notices::Notices;
 use crate::store::orders::save_order;
@@ -87,15 +87,8 @@ impl Renewing<'_> {
 
     /// Judges one setting; true where a plan was bought.
     async fn renew(&mut self, account: &AccountRow, judged: &Judged) -> Result<bool, JobError> {
-        let config = self.run.config;
-        let rules = Rules {
-            catalog: &config.catalog,
-            book: &config.book,
-            zone: config.zone,
-            max_per_day: config.renewals_per_day,
-            now: self.run.as_of,
-        };
-        let (customer, kind) = (renewals::customer(account), account.kind.as_str());
+        let rules = self.run.config.renewal_rules(self.run.as_of);
+        let (customer, kind) = (account.customer(), account.kind.as_str());
         let Judged { row, plans, before } = judged;
         // A fault or a panic of one account parks that account only (F110).
         let decided =
@@ -172,10 +165,6 @@ impl Renewing<'_> {
         if known.is_none_or(|known| known.code != refusal.code() || known.at < self.today.0) {
             let (code, text) = (refusal.code().to_owned(), refusal.to_string());
             self.refusals.push(id, &setting.product, &Refused { at: self.run.as_of, code, text });
-        }
-        if matches!(refusal, RenewalRefusal::AccountClosed(_)) {
-            // Whoever left is not told every day what they can't have.
-            return;
         }
         let facts = vec![
             ("product", Fact::Text(setting.product.to_string())),

@@ -150,7 +150,8 @@ impl Delivering<'_> {
         let mut workers: Vec<Worker> =
             (0..outlet.width()).map(|_| outlet.worker(self.steps.config, self.steps.as_of)).collect();
         let queue = Arc::new(Queue::default());
-        while !queue.is_shut() && !self.steps.should_stop() {
+        // A worker that panicked is gone; without any nothing more is claimed.
+        while !workers.is_empty() && !queue.is_shut() && !self.steps.should_stop() {
             let portion = self.claim(channel, CLAIMED * outlet.width() as i64).await?;
             if portion.is_empty() {
                 break;
@@ -158,7 +159,7 @@ impl Delivering<'_> {
             lock(&queue.waiting).extend(portion);
             workers = self.send(&queue, workers).await?;
         }
-        self.totals.shut += i64::from(queue.is_shut());
+        self.totals.shut += i64::from(queue.is_shut() || workers.is_empty());
         for worker in workers {
             worker.close().await;
         }
@@ -248,13 +249,17 @@ impl Delivering<'_> {
                 self.totals.sent += 1;
                 return Became::Sent { units };
             }
-            Answer::Never(error) => return self.fail(row, error),
+            Answer::Never(error) => {
+                self.totals.failed += 1;
+                tracing::error!("{} failed: {error}", shown(&row.key));
+                return Became::Failed { error };
+            }
+            Answer::TooLate(error) => {
+                self.totals.outdated += 1;
+                return Became::Outdated { error };
+            }
             Answer::Later(error) | Answer::Unreachable(error) => error,
         };
-        let give_up = self.steps.config.notices.give_up_hours.saturating_mul(Timestamp::HOUR);
-        if now.0 - row.since.0 >= give_up {
-            return self.fail(row, format!("given up after {} hours: {error}", give_up / Timestamp::HOUR));
-        }
         self.totals.later += 1;
         let at = now.plus_micros(pause(row.attempts));
         tracing::warn!(
@@ -263,12 +268,6 @@ impl Delivering<'_> {
             self.steps.config.zone.format_short(at)
         );
         Became::Later { at, error }
-    }
-
-    fn fail(&mut self, row: &DeliveryRow, error: String) -> Became {
-        self.totals.failed += 1;
-        tracing::error!("{} failed: {error}", shown(&row.key));
-        Became::Failed { error }
     }
 
     async fn report(self) -> Result<Report, JobError> {
@@ -322,11 +321,14 @@ async fn work(
 ) -> Worker {
     loop {
         let Some(row) = queue.next() else { return worker };
-        let answer = match telling::parcel(&config, &row) {
-            Ok(parcel) => worker.send(parcel).await,
-            Err(why) => Answer::Never(why),
+        let answer = match telling::parcel(&config, &row, worker.now()) {
+            Ok(parcel) => {
+                let answer = worker.send(parcel).await;
+                queue.heard(&answer);
+                answer
+            }
+            Err(unsent) => unsent,
         };
-        queue.heard(&answer);
         if answers.send((Box::new(row), Some(answer))).is_err() {
             return worker;
         }

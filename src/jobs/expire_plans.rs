@@ -96,13 +96,16 @@ impl<'a> Ending<'a> {
 
     async fn end_together(&mut self, together: &[(&str, BTreeSet<i64>)]) -> Result<(), JobError> {
         let ids: Vec<&str> = together.iter().map(|(id, _)| *id).collect();
+        let ending: BTreeMap<&str, &BTreeSet<i64>> =
+            together.iter().map(|(id, plans)| (*id, plans)).collect();
         // No months are needed: nothing of them changes.
         let loaded = load_accounts(self.run.tx, &ids, i64::MAX, Plans::EndedBy(self.run.as_of)).await?;
         for (id, loaded) in loaded {
             match loaded {
                 Ok((account, last_entry)) => {
-                    let plans = together.iter().find(|(known, _)| *known == &*id).map(|(_, plans)| plans);
-                    self.end_account(account, last_entry, plans.unwrap_or(&BTreeSet::new()));
+                    if let Some(plans) = ending.get(&*id) {
+                        self.end_account(account, last_entry, plans);
+                    }
                 }
                 Err(fault) => self.park(&id, fault.to_string()),
             }

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{JobError, Parked, Report, Run};
 use crate::billing::{cuts, note, terms};
-use crate::domain::account::{Account, Split};
+use crate::domain::account::{Account, Split, Status};
 use crate::domain::bill::{Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
@@ -19,7 +19,7 @@ use crate::domain::period::Month;
 use crate::domain::price::Buyer;
 use crate::store::billing::{self, BilledUpTo, Gathered, Span, Whose};
 use crate::store::bills::{self, Bills, Kept};
-use crate::store::caught_up::{Behind, caught_up_to};
+use crate::store::caught_up::charging_behind;
 use crate::store::charging::Effects;
 use crate::store::notices::Notices;
 use crate::store::settling;
@@ -95,7 +95,7 @@ impl Billing<'_> {
             return Ok(None);
         };
         let end = zone.month_start(month.next());
-        if caught_up_to(self.run.tx, end).await? == Some(Behind::Charging) {
+        if charging_behind(self.run.tx, end).await? {
             tracing::warn!("The bills of {month} wait until all its messages are charged");
             self.totals.waiting += 1;
             return Ok(None);
@@ -250,7 +250,7 @@ impl Billing<'_> {
         let kept = Kept { series: &series, series_no, ends_at: span.upto, last_entry };
         self.bills.push(&bill, kept, &draft.prices);
         self.effects.account(&account, &after, last_entry, entry.as_slice());
-        self.tell(&bill, split.due);
+        self.tell(&bill, split.due, after.status);
         Ok(Ok(()))
     }
 
@@ -264,7 +264,7 @@ impl Billing<'_> {
     }
 
     /// Counts a bill, claims what is due of it and tells the customer.
-    fn tell(&mut self, bill: &Bill, due: Micros) {
+    fn tell(&mut self, bill: &Bill, due: Micros, status: Status) {
         let (id, as_of) = (&bill.account_id, self.run.as_of);
         let month = month_text(bill.month);
         self.totals.bills += 1;
@@ -278,7 +278,10 @@ impl Billing<'_> {
         let sums = [money("total", bill.total), money("paid", bill.paid), money("due", due)];
         notice(NoticeKind::BillReady, [vec![number], sums.to_vec()].concat());
         if due > Micros::ZERO {
-            notice(NoticeKind::Overdue, vec![money("due", due)]);
+            // A rest inside the credit limit stops nothing (D76).
+            if status.is_suspended() {
+                notice(NoticeKind::Overdue, vec![money("due", due)]);
+            }
             self.totals.unpaid += 1;
             self.bills.claim(id, &month, as_of, due);
         }

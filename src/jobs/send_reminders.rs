@@ -84,19 +84,22 @@ impl Reminding<'_> {
         let sum = |counts: Vec<(String, i64)>| counts.iter().map(|(_, count)| count).sum::<i64>();
         let exceptions = sum(exceptions::open_by_kind(self.run.tx).await?);
         let lines = sum(status::quarantined(self.run.tx).await?);
+        let refunds = status::refund_requests(self.run.tx).await?;
+        let total = exceptions + lines + refunds;
         let (zone, now) = (self.run.config.zone, self.run.as_of);
         let due = zone.day_start(zone.day_of(now));
-        if exceptions + lines == 0 || reminding::told_of_waiting(self.run.tx, due).await? {
+        if total == 0 || reminding::told_of_waiting(self.run.tx, due).await? {
             return Ok(0);
         }
         let facts = vec![
-            ("total", Fact::Count(exceptions + lines)),
+            ("total", Fact::Count(total)),
             ("exceptions", Fact::Count(exceptions)),
             ("lines", Fact::Count(lines)),
+            ("refunds", Fact::Count(refunds)),
         ];
         let notice = Notice { kind: NoticeKind::ExceptionsWaiting, subject: String::new(), due, facts };
         self.notices.push("", &notice, now);
-        self.effects.push(format!("the operator that {} exceptions wait", exceptions + lines));
+        self.effects.push(format!("the operator that {total} decisions wait"));
         Ok(1)
     }
 }

@@ -84,6 +84,8 @@ pub enum Answer {
     Later(String),
     /// Never: the receiver, or what was to be told, is refused.
     Never(String),
+    /// It was not offered: nobody needs it any more.
+    TooLate(String),
     /// It did not come to be offered: the server can't be reached, or lets nobody in.
     Unreachable(String),
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ureq::Agent;
 
-use super::address::without;
+use super::address::{Mailbox, without};
 use super::letter::{self, Letter};
 use super::webhook::Endpoint;
 use super::{Answer, Told, http, sms, smtp};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::notices::{Mail, MailRoute, Sms};
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
+use crate::files::WholeFile;
 
 /// A delivery, ready to go.
 #[derive(Clone, Debug)]
@@ -99,6 +100,11 @@ impl Outlet {
 }
 
 impl Worker {
+    /// The business time of its run.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Sends one, and says what became of it.
     pub async fn send(&mut self, parcel: Parcel) -> Answer {
         let address = parcel.address.clone();
@@ -113,7 +119,9 @@ impl Worker {
                     (Ok(letter), None, MailRoute::Dir(dir)) => drop_into(dir, &letter),
                     (Ok(_), None, MailRoute::Server(_)) => Answer::Unreachable("there is no line".to_owned()),
                 };
-                masked(answer, address)
+                // `Name <address>` is echoed as the bare address.
+                let bare = Mailbox::parse(address).map_or(address.clone(), |to| to.address().to_owned());
+                masked(answer, &bare)
             }
             Outlet::Sms { sms, agent, headers } => {
                 let (sms, agent, headers) = (sms.clone(), agent.clone(), headers.clone());
@@ -153,15 +161,13 @@ async fn blocking(call: impl FnOnce() -> Answer + Send + 'static) -> Answer {
     done.unwrap_or_else(|error| Answer::Later(format!("the call broke off: {error}")))
 }
 
-/// Writes a letter as a file that is whole or not there. The same letter again is the same file.
+/// Writes a letter as a file. The same letter again is the same file.
 fn drop_into(dir: &Path, letter: &Letter) -> Answer {
     let written = || {
         fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = WholeFile::create(&dir.join(format!("{}.eml", letter.key)))?;
         file.write_all(letter.text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(dir.join(format!("{}.eml", letter.key)))?;
-        Ok::<_, std::io::Error>(())
+        file.replace()
     };
     match written() {
         Ok(()) => Answer::Sent { units: None },

@@ -18,6 +18,30 @@ pub enum Size {
 
 impl Size {
     pub const ALL: &[Size] = &[Size::Usual, Size::None, Size::Longest];
+
+    fn money(self, usual: i64) -> Fact {
+        Fact::Money(match self {
+            Size::Usual => Micros(usual),
+            Size::None => Micros::ZERO,
+            Size::Longest => Micros(i64::MIN + 1),
+        })
+    }
+
+    fn count(self, usual: i64) -> Fact {
+        Fact::Count(match self {
+            Size::Usual => usual,
+            Size::None => 0,
+            Size::Longest => i64::MAX,
+        })
+    }
+
+    fn text(self, usual: &str) -> Fact {
+        match self {
+            // Words from elsewhere must not become markup, headers or templates.
+            Size::Longest => Fact::Text(format!("{usual} <b>&\"'{{{{ x }}}}\u{202e}").repeat(4)),
+            _ => Fact::Text(usual.to_owned()),
+        }
+    }
 }
 
 /// 2026-03-01 09:00 in Shanghai.
@@ -54,25 +78,8 @@ pub fn told(kind: NoticeKind, locale: &str, zone: Zone, size: Size) -> Told {
 /// The facts that a kind of notice has.
 pub fn facts(kind: NoticeKind, size: Size) -> Vec<(&'static str, Fact)> {
     use NoticeKind as K;
-    let money = |usual: i64| {
-        Fact::Money(match size {
-            Size::Usual => Micros(usual),
-            Size::None => Micros::ZERO,
-            Size::Longest => Micros(i64::MIN + 1),
-        })
-    };
-    let count = |usual: i64| {
-        Fact::Count(match size {
-            Size::Usual => usual,
-            Size::None => 0,
-            Size::Longest => i64::MAX,
-        })
-    };
-    let text = |usual: &str| match size {
-        // Words from elsewhere must not become markup, headers or templates.
-        Size::Longest => Fact::Text(format!("{usual} <b>&\"'{{{{ x }}}}\u{202e}").repeat(4)),
-        _ => Fact::Text(usual.to_owned()),
-    };
+    let (money, count) = (|usual| size.money(usual), |usual| size.count(usual));
+    let text = |usual: &str| size.text(usual);
     let time = Fact::Time(Timestamp(MORNING.0 + 10 * Timestamp::DAY));
     let plan = || [("plan", text("acme-p12")), ("product", text("sms-domestic"))];
     let mut facts: Vec<(&'static str, Fact)> = match kind {
@@ -81,8 +88,14 @@ pub fn facts(kind: NoticeKind, size: Size) -> Vec<(&'static str, Fact)> {
     };
     facts.extend(match kind {
         K::Overdue => vec![("month", text("2026-02")), ("due", money(12_340_000))],
-        K::Suspended => vec![("available", money(-2_500_000))],
-        K::Restored => vec![("available", money(97_500_000))],
+        // Held by a violation where the longest is asked for; overdue else.
+        K::Suspended => {
+            let held = Fact::Count(i64::from(size == Size::Longest));
+            vec![("available", money(-2_500_000)), ("held", held), ("reason", text("overdue"))]
+        }
+        K::Restored => {
+            vec![("available", money(97_500_000)), ("held", Fact::Count(0)), ("reason", text("paid"))]
+        }
         K::BalanceLow => vec![("available", money(120_500_000)), ("threshold", money(300_000_000))],
         K::QuotaLow | K::PlanUsedUp => vec![
             ("size", count(5_000)),
@@ -91,36 +104,58 @@ pub fn facts(kind: NoticeKind, size: Size) -> Vec<(&'static str, Fact)> {
             ("expires_at", time),
         ],
         K::PlanExpiring => vec![("remaining", count(1_500)), ("expires_at", time), ("days_left", count(10))],
-        K::PlanExpired => vec![("forfeited", count(250)), ("expires_at", time)],
+        K::PlanExpired => vec![("size", count(5_000)), ("forfeited", count(250)), ("expires_at", time)],
         K::RenewalDone => vec![
             ("product", text("sms-domestic")),
             ("package", text("sms-5000")),
             ("order", text("acme-o7")),
+            ("plan", text("acme-p12")),
             ("price", money(170_000_000)),
             ("size", count(5_000)),
+            ("due_by", text("threshold")),
+            ("remaining", count(100)),
+            ("expires_at", time),
         ],
         K::RenewalFailed => vec![
             ("product", text("sms-domestic")),
             ("package", text("sms-5000")),
             ("available", money(12_340_000)),
+            ("remaining", count(100)),
             ("reason", text("insufficient_balance")),
+            ("message", text("the order costs 170.00 CNY, 12.34 CNY are available; top up first")),
         ],
-        K::BillReady => {
-            vec![("month", text("2026-02")), ("total", money(4_940_040_000)), ("due", money(12_340_000))]
+        K::BillReady => vec![
+            ("month", text("2026-02")),
+            ("bill_id", text("CNY-202602-000001")),
+            ("total", money(4_940_040_000)),
+            ("paid", money(4_927_700_000)),
+            ("due", money(12_340_000)),
+        ],
+        K::RefundDone => vec![
+            ("order", text("acme-o7")),
+            ("amount", money(170_000_000)),
+            ("kept", money(30_000_000)),
+            ("plans", count(1)),
+        ],
+        K::MailQuotaChanged => vec![
+            ("product", text("direct-mail")),
+            ("before", count(2_000)),
+            ("quota", count(4_000)),
+            ("reason", text("raised")),
+        ],
+        K::JobFailed => vec![
+            ("job", text("aggregate-charges")),
+            ("failures", count(3)),
+            ("error", text("the disk is full")),
+        ],
+        K::AccountParked => vec![
+            ("job", text("monthly-bills")),
+            ("account", text("acme")),
+            ("fault", text("the amount is larger than the books can hold")),
+        ],
+        K::ExceptionsWaiting => {
+            vec![("total", count(14)), ("exceptions", count(5)), ("lines", count(7)), ("refunds", count(2))]
         }
-        K::RefundDone => vec![("order", text("acme-o7")), ("amount", money(170_000_000))],
-        K::MailQuotaChanged => vec![("before", count(2_000)), ("quota", count(4_000))],
-        K::JobFailed => {
-            vec![
-                ("job", text("aggregate-charges")),
-                ("failures", count(3)),
-                ("error", text("the disk is full")),
-            ]
-        }
-        K::AccountParked => {
-            vec![("account", text("acme")), ("fault", text("the amount is larger than the books can hold"))]
-        }
-        K::ExceptionsWaiting => vec![("total", count(12)), ("exceptions", count(5)), ("lines", count(7))],
     });
     facts
 }

@@ -33,15 +33,17 @@ pub async fn of_failures(
     notices.flush(tx).await
 }
 
-/// Tells of accounts that a run parked, each once a day.
+/// Tells of accounts that a run parked, each once a job and day.
 pub async fn of_parked(tx: &mut Tx, zone: Zone, finished: &Finished) -> Result<(), StoreError> {
     let mut notices = Notices::default();
     for parked in &finished.parked {
         let facts = vec![
+            ("job", Fact::Text(finished.job.to_owned())),
             ("account", Fact::Text(parked.account_id.clone())),
             ("fault", Fact::Text(parked.fault.chars().take(TOLD).collect())),
         ];
-        let parked = notice(NoticeKind::AccountParked, &parked.account_id, zone, finished.as_of, facts);
+        let subject = format!("{} {}", finished.job, parked.account_id);
+        let parked = notice(NoticeKind::AccountParked, &subject, zone, finished.as_of, facts);
         notices.push("", &parked, finished.as_of);
     }
     notices.flush(tx).await

@@ -47,7 +47,7 @@ impl Stage {
         let reason = given.take_key("reason").unwrap_or("spam");
         let (order, reference) = (given.take_key("order"), given.take_key("reference"));
         let penalty = NewPenalty { amount, reason, order, reference };
-        let claimed = cash::penalize(&self.db, id, penalty, self.now);
+        let claimed = cash::penalize(&self.db, &self.config, id, penalty, self.now);
         self.runtime.block_on(claimed).map_err(refusal)?;
         self.account_line(id)
     }

@@ -67,9 +67,9 @@ impl Stage {
             let until = self.zone().format(plan.expires_at);
             let state = if plan.refunded_at.is_some() { "  refunded" } else { "" };
             let (left, size) = (plan.remaining, plan.size);
-            let forfeited = match (plan.forfeited, plan.refunded_at) {
-                (0, _) | (_, Some(_)) => String::new(),
-                (units, None) => format!(", {units} forfeited"),
+            let forfeited = match plan.forfeited_units() {
+                0 => String::new(),
+                units => format!(", {units} forfeited"),
             };
             let _ = writeln!(
                 said,

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::charging::placeholders;
 use super::db::{Row, Tx, Value, values};
 use super::dialect::for_update;
 use super::error::StoreError;
-use super::notices::Balances;
 use super::orders::save_entries;
 use super::standing::{Change, Standings};
 use crate::domain::account::{Funds, Kind, Status};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
+use crate::domain::order::Customer;
 use crate::domain::period::Timestamp;
 
 /// An account as it is kept.
@@ -40,6 +41,25 @@ pub struct AccountRow {
 }
 
 impl AccountRow {
+    /// Whether what is personal of it is erased: an individual's name is.
+    pub fn is_erased(&self) -> bool {
+        self.status == Status::Closed && self.kind == Kind::Individual
+    }
+
+    /// The buyer as orders and renewals judge it.
+    pub fn customer(&self) -> Customer {
+        Customer {
+            account_id: self.account_id.as_str().into(),
+            currency: self.currency.as_str().into(),
+            status: self.status,
+            verified: self.verified_at.is_some(),
+            verified_region: self.verified_region.clone(),
+            funds: self.funds,
+            orders: self.orders,
+            plans: self.plans,
+        }
+    }
+
     /// Whether it owes more than it may (D61).
     pub fn is_overdue(&self) -> bool {
         match self.status {
@@ -133,7 +153,7 @@ pub async fn lock_all(
     tx: &mut Tx,
     account_ids: &[&str],
 ) -> Result<Vec<(String, Result<AccountRow, StoreError>)>, StoreError> {
-    let list = (1..=account_ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+    let list = placeholders(account_ids.len());
     let sql = format!(
         "select {COLUMNS} from accounts where account_id in ({list}) order by account_id{}",
         tx.for_update()
@@ -201,6 +221,7 @@ pub async fn save_because(
     ];
     tx.execute(sql, values).await?;
     save_entries(tx, id, before.entries, entries).await?;
+    let available = |account: &AccountRow| account.funds.available().unwrap_or_default();
     let mut standings = Standings::default();
     standings.push(&Change {
         account_id: id,
@@ -208,15 +229,12 @@ pub async fn save_because(
         by_entry: !entries.is_empty(),
         before: before.status,
         after: after.status,
-        available: funds.available().unwrap_or_default(),
+        available_before: available(before),
+        available: available(after),
         at,
         reason,
     });
-    standings.flush(tx).await?;
-    let mut balances = Balances::default();
-    let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
-    balances.push(id, last_entry, was, is, at);
-    balances.flush(tx).await
+    standings.flush(tx).await
 }
 
 /// Messages of an account that wait to be charged, those in suspense among them (D82).
@@ -234,15 +252,31 @@ pub async fn hold(tx: &mut Tx, account_id: &str, reason: Option<&str>) -> Result
     tx.execute(sql, values![account_id, reason]).await.map(|_| ())
 }
 
-/// Erases what is personal of an account that is closed; its books stay (F94).
-pub async fn erase(tx: &mut Tx, account_id: &str, name: &str, now: Timestamp) -> Result<(), StoreError> {
-    let sql =
-        "update accounts set name = $2, email = null, phone = null, closed_at = $3 where account_id = $1";
-    tx.execute(sql, values![account_id, name, now.0]).await.map(|_| ())
+/// Erases what is personal of an account that is closed, and renews nothing of it any more; its books stay
+/// (F94). A company's name is no personal data, and its invoices need it.
+pub async fn erase(tx: &mut Tx, account: &AccountRow, now: Timestamp) -> Result<(), StoreError> {
+    let id = &account.account_id;
+    let sql = "update accounts set email = null, phone = null, closed_at = $2 where account_id = $1";
+    tx.execute(sql, values![id, now.0]).await?;
+    if account.kind == Kind::Individual {
+        tx.execute("update accounts set name = '(closed)' where account_id = $1", values![id]).await?;
+        // The role that runs jobs can delete nothing: no title means that nobody was named.
+        let sql = "update invoice_buyers set title = '', tax_id = null, address = null, bank = null, at = $2 \
+                   where account_id = $1";
+        tx.execute(sql, values![id, now.0]).await?;
+    }
+    let sql = "update renewal_settings set off_at = $2 where account_id = $1 and off_at is null";
+    tx.execute(sql, values![id, now.0]).await.map(|_| ())
 }
 
-/// Changes what the account's owner may have changed.
-pub async fn change(tx: &mut Tx, account: &AccountRow) -> Result<(), StoreError> {
+/// Changes what the account's owner may have changed. Until when it was of another kind is kept, since its
+/// prices were those of that kind.
+pub async fn change(tx: &mut Tx, before: &AccountRow, account: &AccountRow) -> Result<(), StoreError> {
+    if before.kind != account.kind {
+        let sql = "insert into account_kinds (account_id, entry_no, kind) values ($1, $2, $3) \
+                   on conflict (account_id, entry_no) do nothing";
+        tx.execute(sql, values![&before.account_id, before.entries, before.kind.as_str()]).await?;
+    }
     let sql = "update accounts set name = $2, kind = $3, email = $4, phone = $5, locale = $6, credit_limit = $7 \
                where account_id = $1";
     let values = values![
@@ -257,7 +291,8 @@ pub async fn change(tx: &mut Tx, account: &AccountRow) -> Result<(), StoreError>
     tx.execute(sql, values).await.map(|_| ())
 }
 
-/// Notes that an account's identity was verified, and for which region; the first time counts.
+/// Notes that an account's identity was verified, since when it first was, and for which region, as it was
+/// last told.
 pub async fn verify(
     tx: &mut Tx,
     account_id: &str,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::charging::placeholders;
 use super::db::{Row, Tx, Value};
 use super::dialect::for_each_row;
 use super::error::StoreError;
@@ -58,6 +59,8 @@ pub type Key = (i64, i64);
 pub type FailedRow = (i64, i64, Key, i64);
 /// Month, product, class, since when, and the price of a unit that was billed.
 pub type BilledRow = (i64, String, String, i64, i64);
+/// Product, day, and the free units that it allowed a day and in all.
+pub type AllowedRow = (String, i64, i64, i64);
 /// Plan, order, size, start, end and refund (0: none); product; countries.
 pub type PlanRow = ([i64; 6], String, String);
 
@@ -66,6 +69,9 @@ pub type PlanRow = ([i64; 6], String, String);
 pub struct Rows {
     /// kind, currency
     pub accounts: BTreeMap<String, (String, String)>,
+    /// entry up to which it was of another kind, and that kind
+    pub kinds: BTreeMap<String, Vec<(i64, String)>>,
+    pub allowed: BTreeMap<String, Vec<AllowedRow>>,
     /// entry, cause
     pub causes: BTreeMap<String, Vec<(i64, String)>>,
     /// entry after which it holds, whether plans pay
@@ -76,7 +82,7 @@ pub struct Rows {
     /// id, part
     pub left_out: BTreeMap<String, Vec<(Key, i64)>>,
     pub failed: BTreeMap<String, Vec<FailedRow>>,
-    /// run, end of the month, last charging run: of all accounts
+    /// last run that settled before, end of the month, last charging run: of all accounts
     pub billed: Vec<(i64, i64, i64)>,
     pub billed_prices: BTreeMap<String, Vec<BilledRow>>,
     /// What the books hold, in the words of the recount.
@@ -126,12 +132,21 @@ const FAILED: &str = "select r.account_id, r.run_no, r.received_at, r.id_hi, r.i
 
 impl Rows {
     pub async fn load(tx: &mut Tx, ids: &[String]) -> Result<Rows, StoreError> {
-        let list = (1..=ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+        let list = placeholders(ids.len());
         let bound = || ids.iter().map(Value::from).collect::<Vec<_>>();
         let of = |sql: &str| format!("select * from ({sql}) q where account_id in ({list})");
         let mut rows = Rows::default();
         for row in tx.rows(of("select account_id, kind, currency from accounts"), bound()).await? {
             rows.accounts.insert(row.text(0)?, (row.text(1)?, row.text(2)?));
+        }
+        let kinds = of("select account_id, entry_no, kind from account_kinds");
+        for row in tx.rows(format!("{kinds} order by account_id, entry_no"), bound()).await? {
+            rows.kinds.entry(row.text(0)?).or_default().push((row.int(1)?, row.text(2)?));
+        }
+        let allowed = of("select account_id, product, day, per_day, total from free_units");
+        for row in tx.rows(allowed, bound()).await? {
+            let allowance = (row.text(1)?, row.int(2)?, row.int(3)?, row.int(4)?);
+            rows.allowed.entry(row.text(0)?).or_default().push(allowance);
         }
         let causes = format!(
             "{} order by account_id, entry_no",
@@ -161,7 +176,7 @@ impl Rows {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);
             rows.left_out.entry(row.text(0)?).or_default().push(left_out);
         }
-        let months = "select run_no, ends_at, charge_run from bill_months order by month";
+        let months = "select settle_run, ends_at, charge_run from bill_months order by month";
         for row in tx.rows(months, vec![]).await? {
             rows.billed.push((row.int(0)?, row.int(1)?, row.int(2)?));
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::db::{Dialect, Row, Tx, Value, values};
 use super::error::StoreError;
 use super::facts;
+use super::runs::COMPLETED;
 use super::staging::{create_temporary, drop_temporary};
 use crate::domain::bill::{BilledPrice, Part, What};
 use crate::domain::money::Micros;
@@ -75,7 +76,12 @@ pub async fn billed_months(tx: &mut Tx) -> Result<Vec<BilledMonth>, StoreError> 
 
 /// Notes that a month is billed.
 pub async fn add_month(tx: &mut Tx, span: &Span, run_no: i64, at: Timestamp) -> Result<(), StoreError> {
-    let sql = "insert into bill_months (month, ends_at, charge_run, run_no, at) values ($1, $2, $3, $4, $5)";
+    // Settling and billing take turns: runs of one begin in another order than they come to the books.
+    let sql = format!(
+        "insert into bill_months (month, ends_at, charge_run, settle_run, run_no, at) values ($1, $2, $3, \
+         (select coalesce(max(run_no), 0) from job_runs where job in ('settle-receipts', 'exception') \
+          and outcome in {COMPLETED}), $4, $5)"
+    );
     let values = values![span.month.number(), span.upto.0, span.charge_run, run_no, at.0];
     tx.execute(sql, values).await?;
     facts::set_pair(tx, BilledUpTo::FACT, (span.upto.0, span.charge_run)).await
@@ -170,6 +176,11 @@ impl Gathered {
                        where created_at < $1 and (closed_at is null or closed_at >= $2)";
             tx.execute(sql, values![span.upto.0, span.from.0]).await?;
         }
+        if empty_too && whose == Whose::Parked {
+            let sql = "insert into bill_parts (account_id, what) select account_id, 'none' from bills_parked \
+                       where month = $1 and run_no is null";
+            tx.execute(sql, values![span.month.number()]).await?;
+        }
         tx.execute("create index bill_parts_account on bill_parts (account_id)", vec![]).await?;
         if tx.dialect() == Dialect::Postgres {
             // Else each page would read the whole table.
@@ -253,6 +264,7 @@ fn part(row: &Row) -> Result<Option<Part>, StoreError> {
         "order" => What::Order(number(1)?),
         "bought" => What::Bought(number(1)?),
         "refund" => What::Refund(number(1)?),
+        "kept" => What::Kept(number(1)?),
         "penalty" => What::Penalty(number(1)?),
         other => return Err(StoreError::Corrupt(format!("a part of a bill called {other}"))),
     };
@@ -342,7 +354,7 @@ fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose) -> Vec<String> {
 }
 
 /// Entries that bills list as settled and no bill has seen, and the plans that orders bought.
-fn settled_queries(span: &Span, own: &str) -> [String; 2] {
+fn settled_queries(span: &Span, own: &str) -> [String; 3] {
     // Where an earlier month is to be billed first, its own are left to it.
     let from = if span.late_after.is_none() { span.from } else { BEGINNING }.0;
     let open = format!(
@@ -354,13 +366,23 @@ fn settled_queries(span: &Span, own: &str) -> [String; 2] {
     let none = "cast(null as bigint) as unit_price, min(e.at) as since";
     [
         format!(
+            // A refund comes to what it gives back and what penalties keep of it.
             "select e.account_id, case when e.cause < 'p' then 'order' when e.cause < 'r' then 'penalty' \
                else 'refund' end as what, e.cause as ref, '' as product, '' as template_type, '' as country, {none}, \
                cast(0 as bigint) as units, cast(coalesce(sum(s.amount), 0) as bigint) as amount, \
                cast(0 as bigint) as net \
              from entries e left join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
-               and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable') \
+               and (s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable') \
+                 or s.ledger = 'Income:Penalty' and e.cause >= 'refund') \
              where {open} group by e.account_id, e.cause"
+        ),
+        format!(
+            "select e.account_id, 'kept' as what, e.cause as ref, '' as product, '' as template_type, '' as country, \
+               {none}, cast(0 as bigint) as units, cast(-sum(s.amount) as bigint) as amount, \
+               cast(0 as bigint) as net \
+             from entries e join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
+               and s.ledger = 'Income:Penalty' \
+             where {open} and e.cause >= 'refund' group by e.account_id, e.cause"
         ),
         format!(
             "select e.account_id, 'bought' as what, e.cause as ref, p.product, '' as template_type, '' as country, \
@@ -407,8 +429,7 @@ pub async fn billed_prices(
     Ok(found)
 }
 
-/// How many messages of before a time wait in suspense, by account: of one, or of those from one id up to
-/// another.
+/// How many messages of before a time wait in suspense, by account, of some accounts.
 pub async fn suspended(
     tx: &mut Tx,
     accounts: impl IntoIterator<Item = &str>,

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::charging::{ACCOUNT, account};
+use super::charging::{ACCOUNT, account, placeholders};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use crate::domain::account::Account;
 use crate::domain::bill::{Bill, BilledPrice, Line, LineKind, month_text};
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
+use crate::domain::period::{Month, Timestamp};
 
 /// Accounts to be billed, locked in order of their ids, each with the number of its last ledger entry.
 pub async fn lock_accounts(
     tx: &mut Tx,
     ids: &[&str],
 ) -> Result<Vec<Result<(Account, i64), StoreError>>, StoreError> {
-    let list = (1..=ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+    let list = placeholders(ids.len());
     let sql = format!(
         "select {ACCOUNT} from accounts where account_id in ({list}) order by account_id{}",
         tx.for_update()
@@ -238,16 +238,35 @@ impl BillRow {
 }
 
 /// What is due of bills by account and month, of one account or all; of those that are not in it nothing.
-pub async fn due_of(
+async fn due_of(
     tx: &mut Tx,
     account_id: Option<&str>,
 ) -> Result<BTreeMap<(String, String), Micros>, StoreError> {
-    let sql = format!("{DUE} and ($1 is null or c.account_id = $1)");
     let due = |row: &Row| {
         let (amount, left) = (row.int(2)?, row.int(3)?);
         Ok(((row.text(0)?, row.text(1)?), Micros(left.clamp(0, amount))))
     };
-    tx.rows(sql, values![account_id]).await?.iter().map(due).collect()
+    let rows = match account_id {
+        Some(account_id) => tx.rows(format!("{DUE} and c.account_id = $1"), values![account_id]).await?,
+        None => tx.rows(DUE, vec![]).await?,
+    };
+    rows.iter().map(due).collect()
+}
+
+/// The months of an account whose bills are not paid whole.
+pub async fn unpaid(tx: &mut Tx, account_id: &str) -> Result<Vec<Month>, StoreError> {
+    let due = due_of(tx, Some(account_id)).await?;
+    let month = |text: String| {
+        text.parse().map_err(|_| StoreError::Corrupt(format!("a claim for the month `{text}`")))
+    };
+    due.into_iter().filter(|(_, due)| *due > Micros::ZERO).map(|((_, text), _)| month(text)).collect()
+}
+
+/// Why an account's bill of a month waits, if it does.
+pub async fn parked_for(tx: &mut Tx, account_id: &str, month: i64) -> Result<Option<String>, StoreError> {
+    let sql = "select fault from bills_parked where account_id = $1 and month = $2 and run_no is null";
+    let row = tx.row(sql, values![account_id, month]).await?;
+    row.map(|row| row.text(0)).transpose()
 }
 
 /// The bills of a month, or all, without their lines; by month and account.

@@ -114,20 +114,6 @@ pub async fn penalties(tx: &mut Tx, account_id: &str) -> Result<Vec<Penalty>, St
     tx.rows(sql, values![account_id]).await?.iter().map(penalty).collect()
 }
 
-/// What a penalty may keep of an order: what was paid for it in cash and has not gone back. None where
-/// the account has no such order.
-pub async fn refundable(
-    tx: &mut Tx,
-    account_id: &str,
-    order_id: &str,
-) -> Result<Option<(i64, Micros)>, StoreError> {
-    let sql = "select o.order_no, o.paid - (select cast(coalesce(sum(r.cash - r.kept), 0) as bigint) from refunds r \
-               where r.account_id = o.account_id and r.order_no = o.order_no) \
-               from orders o where o.account_id = $1 and o.order_id = $2";
-    let row = tx.row(sql, values![account_id, order_id]).await?;
-    row.map(|row| Ok((row.int(0)?, Micros(row.int(1)?)))).transpose()
-}
-
 /// What was billed or claimed and could not be paid at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -153,8 +139,7 @@ pub async fn open_claims(
     account_id: &str,
     due: Micros,
 ) -> Result<Vec<(Claim, Micros)>, StoreError> {
-    let sql =
-        "select kind, ref, at, amount from claims where account_id = $1 order by at desc, kind, ref desc";
+    let sql = "select kind, ref, at, amount from claims where account_id = $1 order by at desc, kind desc, ref desc";
     let mut rest = due;
     let mut open = Vec::new();
     for row in tx.rows(sql, values![account_id]).await? {

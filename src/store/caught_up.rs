@@ -45,41 +45,48 @@ pub struct CaughtUp {
     first_claims: BTreeMap<Arc<str>, Timestamp>,
 }
 
-/// Whether charging and settling have caught up with a moment: None, or what is behind, charging first.
-/// Settling is judged over all accounts; [`CaughtUp::account_behind`] judges it for one.
-pub async fn caught_up_to(tx: &mut Tx, moment: Timestamp) -> Result<Option<Behind>, StoreError> {
-    Ok(CaughtUp::load(tx, moment).await?.behind(moment))
+/// Whether messages that were sent before a moment may not be charged yet.
+pub async fn charging_behind(tx: &mut Tx, moment: Timestamp) -> Result<bool, StoreError> {
+    let (charged_as_of, first_uncharged) = charging(tx).await?;
+    Ok(is_charging_behind(charged_as_of, first_uncharged, moment))
+}
+
+/// The latest as-of of a run that charged, and the first submit time that no run has charged.
+async fn charging(tx: &mut Tx) -> Result<(Option<Timestamp>, Option<Timestamp>), StoreError> {
+    let first = "select min(first_submit) from batches where run_no is null and kind = 'messages'";
+    let row = tx.row(first, vec![]).await?;
+    let first_uncharged = row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp);
+    Ok((last_as_of(tx, CHARGING).await?, first_uncharged))
+}
+
+fn is_charging_behind(
+    charged_as_of: Option<Timestamp>,
+    first_uncharged: Option<Timestamp>,
+    moment: Timestamp,
+) -> bool {
+    charged_as_of.is_none_or(|as_of| as_of < moment) || first_uncharged.is_some_and(|first| first < moment)
 }
 
 impl CaughtUp {
     /// Reads what is needed to answer for moments up to `upto`.
     pub async fn load(tx: &mut Tx, upto: Timestamp) -> Result<CaughtUp, StoreError> {
-        let first = "select min(first_submit) from batches where run_no is null and kind = 'messages'";
-        let row = tx.row(first, vec![]).await?;
-        let first_uncharged = row.map(|row| row.opt_int(0)).transpose()?.flatten().map(Timestamp);
+        let (charged_as_of, first_uncharged) = charging(tx).await?;
         Ok(CaughtUp {
-            charged_as_of: last_as_of(tx, CHARGING).await?,
+            charged_as_of,
             first_uncharged,
             settled_as_of: last_as_of(tx, SETTLING).await?,
             first_claims: claims_before(tx, upto).await?,
         })
     }
 
-    /// What is behind a moment, for all accounts.
-    pub fn behind(&self, moment: Timestamp) -> Option<Behind> {
-        self.behind_where(moment, self.first_claims.values().min())
-    }
-
     /// What is behind a moment, for one account: charging is judged over all of them all the same.
     pub fn account_behind(&self, account_id: &str, moment: Timestamp) -> Option<Behind> {
-        self.behind_where(moment, self.first_claims.get(account_id))
-    }
-
-    fn behind_where(&self, moment: Timestamp, first_claim: Option<&Timestamp>) -> Option<Behind> {
-        let has_run = |as_of: Option<Timestamp>| as_of.is_some_and(|as_of| as_of >= moment);
-        if !has_run(self.charged_as_of) || self.first_uncharged.is_some_and(|first| first < moment) {
+        let first_claim = self.first_claims.get(account_id);
+        if is_charging_behind(self.charged_as_of, self.first_uncharged, moment) {
             Some(Behind::Charging)
-        } else if !has_run(self.settled_as_of) || first_claim.is_some_and(|first| *first < moment) {
+        } else if self.settled_as_of.is_none_or(|as_of| as_of < moment)
+            || first_claim.is_some_and(|first| *first < moment)
+        {
             Some(Behind::Settling)
         } else {
             None
@@ -121,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn an_open_failure_keeps_its_own_account_waiting_and_the_books_as_a_whole() {
+    fn an_open_failure_keeps_its_own_account_waiting() {
         let all = caught_up(Some(10), None, Some(10));
         assert_eq!(all.account_behind("acme", Timestamp(10)), None);
         assert_eq!(all.account_behind("beta", Timestamp(10)), Some(Behind::Settling));
         assert_eq!(all.account_behind("beta", Timestamp(5)), None);
-        assert_eq!((all.behind(Timestamp(5)), all.behind(Timestamp(6))), (None, Some(Behind::Settling)));
+        assert_eq!(all.account_behind("beta", Timestamp(6)), Some(Behind::Settling));
     }
 }

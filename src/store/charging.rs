@@ -8,7 +8,7 @@ use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::free::FreeUnits;
 use super::months::{self, Months};
-use super::notices::{Balances, Notices};
+use super::notices::Notices;
 use super::orders::LedgerWriter;
 use super::standing::{Change, Standings};
 use super::suspense::Suspensions;
@@ -309,7 +309,6 @@ pub struct Effects {
     accounts: Vec<Vec<Value>>,
     plans: Vec<Vec<Value>>,
     standings: Standings,
-    balances: Balances,
     notices: Notices,
     /// A plan is low when this share of it is left, in millionths.
     quota_low_ppm: i64,
@@ -335,7 +334,6 @@ impl Effects {
             accounts: Vec::new(),
             plans: Vec::new(),
             standings: Standings::default(),
-            balances: Balances::default(),
             notices: Notices::default(),
             quota_low_ppm: 0,
             as_of,
@@ -376,12 +374,11 @@ impl Effects {
             by_entry: true,
             before: before.status,
             after: after.status,
+            available_before: before.funds.available().unwrap_or_default(),
             available: funds.available().unwrap_or_default(),
             at: self.as_of,
             reason: None,
         });
-        let [was, is] = [before, after].map(|account| account.funds.available().unwrap_or_default());
-        self.balances.push(id, last_entry, was, is, self.as_of);
         self.accounts.push(values![
             id,
             funds.balance.0,
@@ -411,6 +408,9 @@ impl Effects {
 
     /// Tells of a plan that is low or used up (R12).
     fn alert(&mut self, account: &Account, before: &Plan, after: &Plan) {
+        if after.remaining >= before.remaining {
+            return;
+        }
         let (id, now) = (&*account.account_id, self.as_of);
         let pays = |plan: &&Plan| plan.product == after.product && plan.expires_at > now;
         let left = account.plans.iter().filter(pays).map(|plan| plan.remaining).sum();
@@ -482,7 +482,6 @@ impl Effects {
         super::with_values(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
         self.free.flush(tx).await?;
-        self.balances.flush(tx).await?;
         self.notices.flush(tx).await?;
         self.months.flush(tx).await
     }

@@ -18,7 +18,8 @@ use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
 use crate::instance;
 
-/// How long a delivery may be `sending` before another takes it: longer than any deadline for one.
+/// How long a delivery may be `sending` before another run takes it; a run that loses its own lease stops by
+/// itself.
 const LEASE: Duration = Duration::from_secs(600);
 
 /// A notice whose ways are to be decided, with the account that it goes to.
@@ -127,7 +128,8 @@ const DELIVERY: &str = "d.account_id, d.notice_no, d.channel, d.target, d.state,
 /// Loads deliveries with their notices and accounts, by a condition and its values.
 async fn load(tx: &mut Tx, condition: &str, values: Vec<Value>) -> Result<Vec<DeliveryRow>, StoreError> {
     let sql = format!(
-        "select {NOTICE}, {DELIVERY} from deliveries d join notices n on n.notice_no = d.notice_no where {condition}"
+        "select {NOTICE}, {DELIVERY} from deliveries d \
+         join notices n on n.account_id = d.account_id and n.notice_no = d.notice_no where {condition}"
     );
     let rows = tx.rows(sql, values).await?;
     let ids = rows.iter().map(|row| row.text(1)).filter(|id| id.as_ref().is_ok_and(|id| !id.is_empty()));
@@ -252,6 +254,10 @@ pub enum Became {
     Failed {
         error: String,
     },
+    /// It was too late to tell it.
+    Outdated {
+        error: String,
+    },
     /// It was not offered to anybody, and counts as no attempt.
     Untouched,
 }
@@ -269,6 +275,7 @@ pub async fn note(
             Became::Sent { units } => ("sent", now, Some(now.0), *units, None, 0),
             Became::Later { at, error } => ("waiting", *at, None, None, Some(error), 0),
             Became::Failed { error } => ("failed", now, None, None, Some(error), 0),
+            Became::Outdated { error } => ("outdated", now, None, None, Some(error), -1),
             Became::Untouched => ("waiting", now, None, None, None, -1),
         };
         let mut values = key.values();
@@ -306,7 +313,8 @@ pub async fn list(
     load(tx, condition, values![account_id, i64::from(failed), limit]).await
 }
 
-/// Sets the failed deliveries of a notice to be tried again; gives how many.
+/// Sets the deliveries of a notice that failed, or were not offered since it was late, to be tried again;
+/// gives how many.
 pub async fn retry(tx: &mut Tx, notice_no: i64, now: Timestamp) -> Result<u64, StoreError> {
     let sql = "update deliveries set state = 'waiting', attempts = 0, since = $2, next_at = $2 \
                where notice_no = $1 and state in ('failed', 'outdated')";

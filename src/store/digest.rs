@@ -152,7 +152,6 @@ const SECTIONS: &[(&str, &str, &str)] = &[
          settled, ref from bill_lines order by account_id, month, line_no",
         "tittttiiiiiit",
     ),
-    ("claims", "select account_id, kind, ref, amount from claims order by account_id, kind, ref", "ttti"),
     (
         "invoices",
         "select i.account_id, i.invoice_id, i.number, i.kind, i.ref, i.type, i.net, i.vat, i.total, r.number \

@@ -36,18 +36,14 @@ impl Quota {
     }
 }
 
-/// Cash that refunds of orders gave back, or penalties kept: credits of their entries.
-const GIVEN_BACK: &str = "select -cast(coalesce(sum(s.amount), 0) as bigint) from entries e \
-    join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
-      and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable', 'Income:Penalty') \
-    where e.account_id = $1 and e.cause >= 'order' and e.cause < 'return'";
-
 pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
     let mut sum = async |sql: &str| Ok::<_, StoreError>(Micros(tx.int(sql, values![account_id]).await?));
+    // Of an order that was refunded nothing can be invoiced any more, what its used plans kept included.
     let orders =
-        sum("select cast(coalesce(sum(paid), 0) as bigint) from orders where account_id = $1").await?;
-    let given_back = format!("{GIVEN_BACK} and e.cause like 'refund:%'");
-    let given_back = sum(&given_back).await?;
+        sum("select cast(coalesce(sum(p.price - p.coupon - p.refunded), 0) as bigint) from plans p \
+                      join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
+                      where p.account_id = $1 and o.status <> 'refunded'")
+        .await?;
     let billed =
         sum("select cast(coalesce(sum(total), 0) as bigint) from bills where account_id = $1").await?;
     let refunds = sum("select cast(coalesce(sum(amount), 0) as bigint) from returns \
@@ -60,28 +56,17 @@ pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
     let total = format!("select cast(coalesce(sum(i.total), 0) as bigint) {standing}");
     let invoiced = sum(&total).await?;
     let mut unpaid = 0;
-    for (_, month) in bills::due_of(tx, Some(account_id))
-        .await?
-        .into_iter()
-        .filter(|(_, due)| due.0 > 0)
-        .map(|(key, _)| key)
-    {
+    for month in bills::unpaid(tx, account_id).await? {
         let sql = "select total from bills where account_id = $1 and month = $2";
-        unpaid += tx.int(sql, values![account_id, month_number(&month)?]).await?;
+        unpaid += tx.int(sql, values![account_id, month.number()]).await?;
     }
-    let documents = Micros(orders.0 - given_back.0 + billed.0 - unpaid);
+    let documents = Micros(orders.0 + billed.0 - unpaid);
     Ok(Quota { documents, refunds, invoiced_documents, invoiced })
 }
 
 /// What of an account can be invoiced now; below zero it is a deficit, which blocks withdrawals.
 pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
     Ok(quota(tx, account_id).await?.invoiceable())
-}
-
-/// 202603 of `2026-03`.
-fn month_number(text: &str) -> Result<i64, StoreError> {
-    let number = text.replace('-', "").parse();
-    number.map_err(|_| StoreError::Corrupt(format!("a claim for the month `{text}`")))
 }
 
 /// The number of the invoice that stands for a bill or order.
@@ -118,10 +103,15 @@ pub struct OrderDocument {
     pub order_no: i64,
     pub status: String,
     pub placed_at: Timestamp,
-    /// Paid in cash and not given back.
-    pub cash: Micros,
-    /// Product, units and list price of its plans.
+    /// Product, units and what was paid in cash of its plans, but for those that were given back.
     pub plans: Vec<(String, i64, Micros)>,
+}
+
+impl OrderDocument {
+    /// Paid in cash and not given back.
+    pub fn cash(&self) -> Micros {
+        Micros(self.plans.iter().map(|(_, _, cash)| cash.0).sum())
+    }
 }
 
 pub async fn order(
@@ -129,22 +119,17 @@ pub async fn order(
     account_id: &str,
     order_id: &str,
 ) -> Result<Option<OrderDocument>, StoreError> {
-    let sql = "select order_no, status, placed_at, paid from orders where account_id = $1 and order_id = $2";
+    let sql = "select order_no, status, placed_at from orders where account_id = $1 and order_id = $2";
     let Some(row) = tx.row(sql, values![account_id, order_id]).await? else { return Ok(None) };
     let order_no = row.int(0)?;
-    let given_back = format!("{GIVEN_BACK} and e.cause like $2");
-    let given_back = tx.int(given_back, values![account_id, format!("refund:{order_no}:%")]).await?;
-    // A plan that a refund gave back is no part of what was paid.
     let sql = "select product, cast(sum(size) as bigint), cast(sum(price - coupon) as bigint) from plans \
-               where account_id = $1 and order_no = $2 and (refund_no is null or refunded <> price - coupon) \
-               group by product order by product";
+               where account_id = $1 and order_no = $2 and refund_no is null group by product order by product";
     let plans = tx.rows(sql, values![account_id, order_no]).await?;
     let plan = |row: &Row| Ok::<_, StoreError>((row.text(0)?, row.int(1)?, Micros(row.int(2)?)));
     Ok(Some(OrderDocument {
         order_no,
         status: row.text(1)?,
         placed_at: Timestamp(row.int(2)?),
-        cash: Micros(row.int(3)? - given_back),
         plans: plans.iter().map(plan).collect::<Result<_, _>>()?,
     }))
 }
@@ -279,7 +264,7 @@ pub async fn between(
     let sql = INVOICES.replacen(" from invoices i", ", a.locale, i.series, i.series_no from invoices i", 1);
     let sql = format!(
         "{sql} join accounts a on a.account_id = i.account_id where {BETWEEN} \
-         and (i.series > $3 or i.series = $3 and i.series_no > $4) order by i.series, i.series_no limit {most}"
+         and (i.series, i.series_no) > ($3, $4) order by i.series, i.series_no limit {most}"
     );
     let (series, series_no) = after.map_or(("", i64::MIN), |(series, number)| (series, *number));
     let rows = tx.rows(sql, values![from.0, upto.0, series, series_no]).await?;
@@ -301,13 +286,20 @@ pub async fn count_between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Res
 
 /// Invoices whose content has another hash than when they were issued (I24).
 pub async fn changed(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
-    let rows = tx.rows(format!("{INVOICES} order by i.account_id, i.invoice_no"), vec![]).await?;
-    let mut changed = Vec::new();
-    for row in &rows {
-        let (invoice, content, known) = invoice(row)?;
-        changed.extend((hash(&invoice, &content) != known).then_some(invoice.number));
+    const PORTION: usize = 1_000;
+    let sql = format!("{INVOICES} where i.invoice_id > $1 order by i.invoice_id limit {PORTION}");
+    let (mut changed, mut after) = (Vec::new(), String::new());
+    loop {
+        let rows = tx.rows(&*sql, values![&after]).await?;
+        for row in &rows {
+            let (invoice, content, known) = invoice(row)?;
+            changed.extend((hash(&invoice, &content) != known).then_some(invoice.number));
+            after = invoice.invoice_id;
+        }
+        if rows.len() < PORTION {
+            return Ok(changed);
+        }
     }
-    Ok(changed)
 }
 
 /// An invoice, its content as it is kept, and its hash.
@@ -442,7 +434,7 @@ fn hash(invoice: &Invoice, content: &str) -> String {
 
 /// Who stands on an account's invoices; None where nobody was named.
 pub async fn buyer(tx: &mut Tx, account_id: &str) -> Result<Option<Party>, StoreError> {
-    let sql = "select title, tax_id, address, bank, country from invoice_buyers where account_id = $1";
+    let sql = "select title, tax_id, address, bank, country from invoice_buyers where account_id = $1 and title <> ''";
     let row = tx.row(sql, values![account_id]).await?;
     let party = |row: Row| {
         Ok(Party {

@@ -17,8 +17,8 @@ const TEXTS: &[(&str, &str)] = &[
     ("orders", include_str!("../../migrations/0008_orders.sql")),
     ("renewals", include_str!("../../migrations/0009_renewals.sql")),
     ("bills", include_str!("../../migrations/0010_bills.sql")),
-    ("mail", include_str!("../../migrations/0012_mail.sql")),
     ("delivery", include_str!("../../migrations/0011_delivery.sql")),
+    ("mail", include_str!("../../migrations/0012_mail.sql")),
 ];
 
 /// The version that this binary works with.

@@ -104,8 +104,7 @@ pub(super) fn notice_row(row: &Row) -> Result<NoticeRow, StoreError> {
     })
 }
 
-/// What an account finds in its inbox, newest first: all that is due by now, but for kinds that it has
-/// turned off.
+/// What an account finds in its inbox, newest first: all that is due by now.
 pub async fn inbox(
     tx: &mut Tx,
     account_id: &str,
@@ -115,7 +114,7 @@ pub async fn inbox(
     let unread = if unread { "and n.read_at is null" } else { "" };
     let sql = format!(
         "select {NOTICE} from notices n where n.account_id = $1 and n.due <= $2 {unread} \
-         order by n.due desc, n.notice_no desc"
+         order by n.at desc, n.notice_no desc"
     );
     tx.rows(sql, values![account_id, now.0]).await?.iter().map(notice_row).collect()
 }
@@ -197,36 +196,6 @@ pub async fn set(
     let sql = "insert into notice_settings (account_id, kind, channel, setting) values ($1, $2, $3, $4) \
                on conflict (account_id, kind, channel) do update set setting = excluded.setting";
     tx.execute(sql, values![account_id, kind, channel.as_str(), setting]).await.map(|_| ())
-}
-
-/// Available balances on their way down: each is told once when it falls below its account's bound
-/// (R143, D39).
-#[derive(Default)]
-pub struct Balances {
-    falls: Vec<Vec<Value>>,
-}
-
-impl Balances {
-    /// Takes up what was available before and after a change.
-    pub fn push(&mut self, account_id: &str, entry_no: i64, before: Micros, after: Micros, at: Timestamp) {
-        // Who is suspended is told that instead.
-        if after < before && after >= Micros::ZERO {
-            self.falls.push(values![account_id, entry_no, before.0, after.0, at.0]);
-        }
-    }
-
-    pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let statement = format!(
-            "insert into notices (account_id, kind, subject, due, at, facts) \
-             select v.account_id, 'balance_low', cast(v.entry_no as text), v.at, v.at, {} \
-             from v join balance_alerts t on t.account_id = v.account_id \
-             where v.available_before >= t.threshold and v.available < t.threshold \
-             on conflict (account_id, kind, subject, due) do nothing",
-            balance_facts("v.available", "t.threshold")
-        );
-        let columns = "account_id, entry_no, available_before, available, at";
-        super::with_values(tx, columns, std::mem::take(&mut self.falls), &statement).await.map(|_| ())
-    }
 }
 
 /// The facts of a low balance, made by the database of two columns.

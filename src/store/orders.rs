@@ -6,6 +6,7 @@ use super::db::{Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
 use crate::domain::countries::Countries;
+use crate::domain::invoice::invoice_id;
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::order::Order;
@@ -62,11 +63,26 @@ pub struct PlanRow {
     pub refunded: Micros,
 }
 
+impl OrderRow {
+    /// The invoice that stands for it.
+    pub fn invoice_id(&self) -> Option<String> {
+        self.invoice_no.map(|invoice_no| invoice_id(&self.account_id, invoice_no))
+    }
+}
+
 impl PlanRow {
+    /// A refund paid its cash back, and all of it came back; one that was used or had expired gave back
+    /// nothing.
+    pub fn is_given_back(&self) -> bool {
+        self.refunded_at.is_some()
+            && self.forfeited == self.size
+            && self.refunded == Micros(self.price.0 - self.coupon.0)
+    }
+
     /// Units that ended with the plan's validity, or with the approved refund of an order that was used.
     /// Those of a plan that was given back unused were not forfeited.
     pub fn forfeited_units(&self) -> i64 {
-        if self.refunded_at.is_some() && self.forfeited == self.size { 0 } else { self.forfeited }
+        if self.is_given_back() { 0 } else { self.forfeited }
     }
 
     pub fn state(&self, now: Timestamp) -> PlanState {

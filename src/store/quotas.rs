@@ -197,7 +197,7 @@ pub async fn standing(
         "select {COLUMNS} from quota_reviews where account_id = $1 and product = $2 order by week desc limit 1"
     );
     let last = tx.row(sql, values![account_id, &*product.id]).await?.as_ref().map(review_row).transpose()?;
-    let sql = "select cast(coalesce(sum(units), 0) as bigint) from charges where account_id = $1 and product = $2 \
+    let sql = "select cast(coalesce(sum(messages), 0) as bigint) from charges where account_id = $1 and product = $2 \
                and window_start >= $3 and window_start < $4";
     let used = tx.int(sql, values![account_id, &*product.id, begins.0, ends.0]).await?;
     let daily = last.as_ref().map_or(rules.initial(), |last| last.review.to);

@@ -192,7 +192,8 @@ const LATE_BEFORE: &str = "select s.line, f.id_hi, f.id_lo, f.account_id, f.part
       and f.account_id = s.account_id and f.part = s.part \
     where s.slot = 'final' and s.status <> 'delivered' and s.report_time < f.report_time \
       and (f.answer = 'late' or (f.run_no is null and exists (select 1 from messages m \
-        where m.id_hi = f.id_hi and m.id_lo = f.id_lo and f.account_id in ('', m.account_id) \
+        where (m.id_hi = f.id_hi and m.id_lo = f.id_lo \
+          or m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash) and f.account_id in ('', m.account_id) \
         and f.report_time - m.submit_time > {in_time} and s.report_time - m.submit_time <= {in_time}))) \
     order by s.line desc";
 

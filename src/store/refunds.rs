@@ -8,6 +8,7 @@ use super::charging::{PLAN, PLAN_COLUMNS, plan};
 use super::coupons;
 use super::db::{Tx, values};
 use super::error::StoreError;
+use super::failures::claims_before;
 use super::notices::Notices;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
@@ -100,14 +101,8 @@ pub async fn behind(tx: &mut Tx, order: &Sold) -> Result<Behind, StoreError> {
 
 /// The same, and whether a failure of the account waits for its answer.
 pub async fn behind_with_failures(tx: &mut Tx, order: &Sold) -> Result<Behind, StoreError> {
-    let failures = "select cast(case when exists (select 1 from failures f join messages m \
-        on m.id_hi = f.id_hi and m.id_lo = f.id_lo and f.account_id in ('', m.account_id) \
-        where f.run_no is null and m.account_id = $1) \
-        or exists (select 1 from failures f join messages m \
-        on m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash and f.account_id in ('', m.account_id) \
-        where f.run_no is null and f.biz_id is not null and m.account_id = $1) then 1 else 0 end as bigint)";
-    let waits = tx.int(failures, values![&*order.account_id]).await? == 1;
-    Ok(Behind { failures: waits, ..behind(tx, order).await? })
+    let failures = claims_before(tx, Timestamp(i64::MAX)).await?.contains_key(&order.account_id);
+    Ok(Behind { failures, ..behind(tx, order).await? })
 }
 
 /// Saves a refund of a locked account's order: the order, its plans and their gifts, the money, the

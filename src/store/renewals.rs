@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::accounts::AccountRow;
-use super::charging::{PLAN, plan};
+use super::charging::{PLAN, placeholders, plan};
 use super::db::{Row, Tx, Value, values};
 use super::error::StoreError;
 use crate::domain::money::Micros;
-use crate::domain::order::Customer;
 use crate::domain::period::Timestamp;
 use crate::domain::plan::Plan;
 use crate::domain::renewal::{BEFORE_END, Before, Due, DueBy, Setting};
@@ -117,7 +115,7 @@ pub async fn load(
     account_ids: &[&str],
     day: (Timestamp, Timestamp),
 ) -> Result<BTreeMap<(String, String), Judged>, StoreError> {
-    let list = (1..=account_ids.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(",");
+    let list = placeholders(account_ids.len());
     let bound = || account_ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
     let sql = format!(
         "select {SETTING} from renewal_settings s where s.account_id in ({list}) and s.off_at is null"
@@ -144,20 +142,6 @@ pub async fn load(
         }
     }
     Ok(judged)
-}
-
-/// The buyer as the domain sees it.
-pub fn customer(account: &AccountRow) -> Customer {
-    Customer {
-        account_id: account.account_id.as_str().into(),
-        currency: account.currency.as_str().into(),
-        status: account.status,
-        verified: account.verified_at.is_some(),
-        verified_region: account.verified_region.clone(),
-        funds: account.funds,
-        orders: account.orders,
-        plans: account.plans,
-    }
 }
 
 /// A purchase as it is noted beside its order.

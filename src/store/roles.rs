@@ -15,6 +15,7 @@ use super::facts;
 /// Tables to which rows are added and never changed.
 const ADDED_TO: &[&str] = &[
     "account_events",
+    "account_kinds",
     "activations",
     "bill_lines",
     "bill_months",

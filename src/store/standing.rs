@@ -1,15 +1,16 @@
 //! Changes of an account's standing: active, suspended, closed. Each is an event that gateways follow,
-//! linked to the ledger entry that brought it, and a notice to the customer (D2).
+//! linked to the ledger entry that brought it, and a notice to the customer (D2). So is a balance that
+//! falls below its account's bound (R143, D39).
 
 use super::db::{Row, Tx, Value, values};
 use super::error::StoreError;
-use super::notices::Notices;
+use super::notices::{Notices, balance_facts};
 use crate::domain::account::Status;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::Timestamp;
 
-/// A change of one account's status.
+/// A change of one account's money, and of the status that follows from it.
 #[derive(Clone, Debug)]
 pub struct Change<'a> {
     pub account_id: &'a str,
@@ -19,6 +20,7 @@ pub struct Change<'a> {
     pub by_entry: bool,
     pub before: Status,
     pub after: Status,
+    pub available_before: Micros,
     pub available: Micros,
     pub at: Timestamp,
     /// In somebody's words; None where it follows from the money.
@@ -29,6 +31,8 @@ pub struct Change<'a> {
 #[derive(Default)]
 pub struct Standings {
     events: Vec<Vec<Value>>,
+    /// Balances on their way down.
+    falls: Vec<Vec<Value>>,
     notices: Notices,
 }
 
@@ -36,6 +40,10 @@ impl Standings {
     /// Takes up what may be a change.
     pub fn push(&mut self, change: &Change<'_>) {
         let Change { account_id, entry_no, after, available, at, .. } = *change;
+        // Who is suspended is told that instead, and who left nothing.
+        if available < change.available_before && after == Status::Active {
+            self.falls.push(values![account_id, entry_no, change.available_before.0, available.0, at.0]);
+        }
         if change.before == after {
             return;
         }
@@ -49,8 +57,11 @@ impl Standings {
         let by_entry = i64::from(change.by_entry);
         self.events.push(values![account_id, entry_no, by_entry, after.as_str(), at.0, reason, available.0]);
         if let Some(kind) = kind {
-            let facts =
-                vec![("available", Fact::Money(available)), ("reason", Fact::Text(reason.to_owned()))];
+            let facts = vec![
+                ("available", Fact::Money(available)),
+                ("held", Fact::Count(i64::from(after == Status::Held))),
+                ("reason", Fact::Text(reason.to_owned())),
+            ];
             let notice = Notice { kind, subject: account_id.to_owned(), due: at, facts };
             self.notices.push(account_id, &notice, at);
         }
@@ -60,6 +71,17 @@ impl Standings {
         let columns = "account_id, entry_no, by_entry, status, at, reason, available";
         let statement = format!("insert into account_events ({columns}) select {columns} from v");
         super::with_values(tx, columns, std::mem::take(&mut self.events), &statement).await?;
+        // Each fall is told once: when it passes the bound.
+        let statement = format!(
+            "insert into notices (account_id, kind, subject, due, at, facts) \
+             select v.account_id, 'balance_low', cast(v.entry_no as text), v.at, v.at, {} \
+             from v join balance_alerts t on t.account_id = v.account_id \
+             where v.available_before >= t.threshold and v.available < t.threshold \
+             on conflict (account_id, kind, subject, due) do nothing",
+            balance_facts("v.available", "t.threshold")
+        );
+        let columns = "account_id, entry_no, available_before, available, at";
+        super::with_values(tx, columns, std::mem::take(&mut self.falls), &statement).await?;
         self.notices.flush(tx).await
     }
 }

@@ -82,7 +82,7 @@ impl Hand {
                     order: None,
                     reference: Some(&reference),
                 };
-                told(cash::penalize(&self.db, account, penalty, now).await)
+                told(cash::penalize(&self.db, &self.config, account, penalty, now).await)
             }
             5 => self.hand_in(turn).await,
             6 => self.run("settle-receipts", now).await,

@@ -169,7 +169,7 @@ fn the_operator_is_told_of_a_job_that_fails_three_times_and_of_what_waits() {
     let again = program.run(&["--run-job", "send-reminders", "--json"]).exits(0).json();
     assert_eq!(again["outcome"], "nothing_to_do");
     let inbox = program.json(&["inbox", "--operator"]);
-    assert_eq!(inbox[0]["title"], "An exception waits for a decision");
+    assert_eq!(inbox[0]["title"], "A case waits for a decision");
     assert_eq!(deliver(&mut program, 1, 0)["counts"]["sent"], 1);
     assert_eq!(std::fs::read_dir(program.path("mail/box")).unwrap().count(), 1);
 }

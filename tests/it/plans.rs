@@ -7,7 +7,7 @@ use quittance::domain::period::Timestamp;
 use quittance::jobs::{self, JobError};
 use quittance::progress::Silent;
 use quittance::runner::{self, Options};
-use quittance::store::caught_up::{Behind, caught_up_to};
+use quittance::store::caught_up::{Behind, CaughtUp, charging_behind};
 use quittance::store::{self, StoreError};
 use serde_json::json;
 
@@ -107,6 +107,7 @@ fn renewals_are_set_shown_and_switched_off_with_the_keys_that_scripts_read() {
     });
 }
 
+/// R31, R150.
 #[test]
 fn tables_of_plans_packages_and_renewals_fit_a_terminal_of_a_hundred_columns() {
     let database = sqlite();
@@ -240,7 +241,14 @@ fn what_is_behind_a_moment_is_told_for_bills_too() {
     on_both(|database| {
         let desk = Desk::open(database);
         let moment = Timestamp::parse_rfc3339(NOON).expect("a time");
-        let behind = || read(&desk.url, async |tx| caught_up_to(tx, moment).await);
+        let behind = || {
+            read(&desk.url, async |tx| {
+                let of_acme = CaughtUp::load(tx, moment).await?.account_behind("acme", moment);
+                // Bills wait for charging alone.
+                assert_eq!(charging_behind(tx, moment).await?, of_acme == Some(Behind::Charging));
+                Ok(of_acme)
+            })
+        };
         assert_eq!(behind(), Some(Behind::Charging));
         desk.charge();
         assert_eq!(behind(), Some(Behind::Settling));

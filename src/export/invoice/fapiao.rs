@@ -48,15 +48,16 @@ fn value(document: Document<'_>, zone: Zone, category: &Category) -> Value {
         })
     };
     let mut items: Vec<Value> = Vec::new();
-    for line in &invoice.lines {
+    for (place, line) in invoice.lines.iter().enumerate() {
         items.push(item("normal", &line.description, line.units, line.vat_ppm, line.net, line.gross));
-    }
-    // A discount stands after what it is a discount of, under the same name.
-    for allowance in &invoice.allowances {
-        let of = invoice.lines.iter().rfind(|line| line.vat_ppm == allowance.vat_ppm);
-        let description = of.map_or("", |line| &line.description);
-        let (net, gross) = (Micros(-allowance.net.0), Micros(-allowance.gross.0));
-        items.push(item("discount", description, 0, allowance.vat_ppm, net, gross));
+        if invoice.lines[place + 1..].iter().any(|later| later.vat_ppm == line.vat_ppm) {
+            continue;
+        }
+        // A discount stands right after what it is a discount of, under the same name.
+        for allowance in invoice.allowances.iter().filter(|allowance| allowance.vat_ppm == line.vat_ppm) {
+            let (net, gross) = (Micros(-allowance.net.0), Micros(-allowance.gross.0));
+            items.push(item("discount", &line.description, 0, allowance.vat_ppm, net, gross));
+        }
     }
     let type_name = match invoice.invoice_type {
         InvoiceType::General => "电子发票(普通发票)",
@@ -134,7 +135,7 @@ mod tests {
         let item = &request["items"][1];
         assert_eq!(item["name"], "*信息技术服务*技术服务费");
         assert_eq!((&item["quantity"], &item["tax_rate"]), (&json!("111000"), &json!("0.06")));
-        assert_eq!(request["items"][3]["kind"], "discount");
+        assert_eq!(request["items"][2]["kind"], "discount");
         assert_eq!((&request["external_number"], &request["red_letter"]), (&json!(""), &Value::Null));
     }
 
