@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use quittance::domain::period::{Timestamp, Zone};
+use quittance::jobs;
+use quittance::schedule::Schedule;
+
 /// Exposure of 0 to 100 that a service may have: "OK" ends at 40, a bare service has 92.
 const EXPOSURE: &str = "--threshold=20";
 
@@ -19,7 +23,7 @@ fn has_extension(unit: &Path, extension: &str) -> bool {
 
 /// What `systemd-analyze` says; None where it is not installed.
 fn analyze(args: &[&str], units: &[PathBuf]) -> Option<String> {
-    let Ok(output) = Command::new("systemd-analyze").args(args).args(units).output() else {
+    let Ok(output) = Command::new("systemd-analyze").args(args).args(units).env("TZ", "UTC").output() else {
         eprintln!("SKIPPED the units: systemd-analyze is not installed here");
         return None;
     };
@@ -54,17 +58,42 @@ fn systemd_takes_every_unit_without_a_word() {
     assert_eq!(said, "");
 }
 
+/// When a timer first starts after a moment, by systemd's own reckoning, in microseconds.
+fn starts(calendar: &str, count: usize) -> Option<Vec<i64>> {
+    let iterations = format!("--iterations={count}");
+    let since = ["calendar", "--base-time=2026-03-01 00:00:00 UTC", &iterations, calendar];
+    let said = analyze(&since, &[])?;
+    let times =
+        said.lines().filter_map(|line| line.rsplit_once(": ")).filter(|(_, time)| time.ends_with(" UTC"));
+    let times = times.filter(|(what, _)| what.contains("elapse") || what.contains("Iter."));
+    let time = |(_, time): (&str, &str)| {
+        let time = &time[4..time.len() - 4];
+        chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").unwrap().and_utc().timestamp_micros()
+    };
+    Some(times.map(time).collect())
+}
+
 #[test]
-fn timers_keep_to_utc_and_make_up_for_what_was_missed() {
-    let mut timers = 0;
-    for unit in units().into_iter().filter(|unit| has_extension(unit, "timer")) {
-        let text = std::fs::read_to_string(&unit).expect("a timer");
-        let times: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("OnCalendar=")).collect();
-        assert!(times.iter().all(|time| time.ends_with(" UTC")) && !times.is_empty(), "{unit:?}: {times:?}");
-        assert!(text.contains("Persistent=true"), "{unit:?}");
-        timers += 1;
+fn a_timer_starts_each_job_when_the_daemon_would() {
+    let zone = Zone::parse("Asia/Shanghai").unwrap();
+    for job in jobs::ALL {
+        let unit = format!("{}/config/systemd/quittance-job@{}.timer", env!("CARGO_MANIFEST_DIR"), job.name);
+        let text = std::fs::read_to_string(&unit).unwrap_or_else(|error| panic!("{unit}: {error}"));
+        assert!(text.contains("Persistent=true"), "{unit} makes up for nothing");
+        assert!(text.contains(&format!("enable --now quittance-job@{}.timer", job.name)), "{unit}");
+        let calendar = text.lines().find_map(|line| line.strip_prefix("OnCalendar=")).expect(&unit);
+        assert!(calendar.ends_with(" UTC"), "{unit}: {calendar} depends on the machine's zone");
+        let Some(starts) = starts(calendar, 30) else { return };
+        let schedule = Schedule::parse(job.schedule).unwrap();
+        let mut at = Timestamp(1_772_323_200_000_000);
+        let slots = (0..30).map(|_| {
+            at = schedule.next_after(at, zone).unwrap();
+            at.0
+        });
+        assert_eq!(starts, slots.collect::<Vec<_>>(), "{unit}: {calendar}");
     }
-    assert!(timers > 0, "there are no timers");
+    let timers = units().into_iter().filter(|unit| has_extension(unit, "timer")).count();
+    assert_eq!(timers, jobs::ALL.len(), "a timer of no job");
 }
 
 #[test]
