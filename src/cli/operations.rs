@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::output::{count, line};
 use super::{Failure, Session, exit};
 use crate::config::database::read_secret;
 use crate::domain::notice::Channel;
-use crate::jobs::{self, Job};
+use crate::jobs::{self, Job, Work};
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
 use crate::store::{self, Db, Roles};
@@ -22,13 +24,45 @@ pub async fn run_job(session: &Session, name: &str, dry_run: bool) -> Result<Exi
     };
     let config = session.config()?;
     let db = session.open(&config).await?;
-    let options =
+    let mut options =
         Options { as_of: session.as_of(), dry_run, catch_up: session.catch_up(), ..Options::default() };
+    end_when_told(job, &mut options)?;
     let progress = session.progress();
     let finished = runner::run_patiently(&db, &config, job, options, &*progress).await?;
     db.close().await;
     session.output.show(&finished.to_json(&config), || told(&finished));
     Ok(finished.into())
+}
+
+/// SIGTERM and SIGINT end a run as the daemon's are ended: one of many steps after those under way, any other by
+/// rolling it back, which a second signal does to both. So no lease is left behind, nor a letter sent that is not
+/// noted.
+fn end_when_told(job: &Job, options: &mut Options) -> Result<(), Failure> {
+    let signals =
+        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) =
+        signals.map_err(|error| Failure::other(format!("signals can't be waited for: {error}")))?;
+    let (stop, stopped) = watch::channel(false);
+    let (cut, is_cut) = watch::channel(false);
+    (options.stop, options.cut) = (Some(stopped), Some(is_cut));
+    let is_of_steps = matches!(job.work, Work::Steps(_));
+    tokio::spawn(async move {
+        let mut told = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        if is_of_steps {
+            told().await;
+            stop.send_replace(true);
+        }
+        told().await;
+        cut.send_replace(true);
+        // A run whose watch has no sender any more counts as told.
+        std::future::pending::<()>().await;
+    });
+    Ok(())
 }
 
 /// A finished run in words.

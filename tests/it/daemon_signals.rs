@@ -30,15 +30,15 @@ impl Stuck {
         let lock = Lock::take(&desk.url);
         let daemon = Daemon::begin(&program, "daemon");
         let stuck = Stuck { desk, program, daemon, lock };
-        stuck.wait_for_run();
+        wait_for_run(&stuck.desk.url);
         stuck
     }
+}
 
-    fn wait_for_run(&self) {
-        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
-                       and datname = current_database()";
-        wait_until("the run waits for the account", || count(&self.desk.url, waiting) > 0);
-    }
+fn wait_for_run(url: &str) {
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
+                   and datname = current_database()";
+    wait_until("the run waits for the account", || count(url, waiting) > 0);
 }
 
 fn count(url: &str, sql: &str) -> i64 {
@@ -70,6 +70,20 @@ fn f36_a_run_that_is_under_way_is_finished_after_sigterm() {
     assert_eq!(count(&desk.url, "select count(*) from job_runs where outcome = 'done'"), 1, "{log}");
     assert_eq!(count(&desk.url, "select count(*) from batches where run_no is null"), 0);
     assert_sound(&desk.url);
+}
+
+#[test]
+fn f36_a_run_by_hand_that_is_told_to_end_is_rolled_back_and_keeps_no_lease() {
+    let Some(database) = postgres() else { return };
+    let desk = Desk::open(&database);
+    desk.take("messages.csv", file(&[plain("m-1")]));
+    let lock = Lock::take(&desk.url);
+    let run = desk.program.start(&["--run-job", "aggregate-charges", "--json"], b"");
+    wait_for_run(&desk.url);
+    run.signal(Signal::TERM);
+    run.answer().exits(1).says(&["told to end and was rolled back"]);
+    lock.release();
+    assert_untouched(&desk);
 }
 
 #[test]

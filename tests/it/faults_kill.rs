@@ -92,6 +92,57 @@ fn f01_f02_ingests_and_runs_that_are_killed_at_any_time_and_repeated_at_once_are
     });
 }
 
+/// Receipts of the messages of a round, a third of them failures, some of these of a part alone.
+fn receipts(round: u32) -> String {
+    let receipt = |n: u32| {
+        let account = ["acme", "beta", "stranger"][n as usize % 3];
+        let status = if n % 5 < 2 { "failed" } else { "delivered" };
+        let part = if n % 10 == 1 { "1" } else { "" };
+        format!("m-{round}-{n},{account},{status},{part},2026-03-01T11:{:02}:00+08:00\n", n % 60)
+    };
+    let head = "message_id,account_id,status,part,report_time\n".to_owned();
+    head + &(0..300).map(receipt).collect::<String>()
+}
+
+#[test]
+fn f01_f02_receipts_and_settling_that_are_killed_at_any_time_and_repeated_give_back_once() {
+    const SETTLE: &[&str] = &["--run-job", "settle-receipts", "--json"];
+    let charged = |database: &TestDatabase| {
+        let desk = opened(database);
+        for round in 0..KILLS {
+            desk.program.run(&["ingest", "messages", &format!("{round}.csv")]).exits(0);
+            desk.program.file(&format!("r{round}.csv"), receipts(round));
+        }
+        desk.charge();
+        desk
+    };
+    let database = sqlite();
+    let calm = charged(&database);
+    for round in 0..KILLS {
+        let taken = calm.program.run(&["ingest", "receipts", &format!("r{round}.csv")]);
+        assert!([0, 3].contains(&taken.code), "{}", taken.shown());
+        calm.program.run(SETTLE);
+    }
+    let returned = "select count(*) from returns";
+    let returns = read(&calm.url, async |tx| tx.int(returned, Vec::new()).await);
+    assert!(returns > 600, "{returns} came back");
+    let expected = digest_of(&calm.url);
+    on_both(|database| {
+        let desk = charged(database);
+        let longest = time_of(&desk.program, SETTLE).max(Duration::from_millis(20)) * 2;
+        for round in 0..KILLS {
+            let after = longest * round / KILLS;
+            let name = format!("r{round}.csv");
+            kill_and_repeat(&desk.program, &["ingest", "receipts", &name, "--json"], after, &[0, 3]);
+            kill_and_repeat(&desk.program, SETTLE, after, &[0, 3]);
+            assert_sound(&desk.url);
+        }
+        assert_eq!(digest_of(&desk.url), expected);
+        let open = "select count(*) from job_runs where outcome = 'running'";
+        assert_eq!(read(&desk.url, async |tx| tx.int(open, Vec::new()).await), 0);
+    });
+}
+
 #[test]
 fn f87_renewals_that_are_killed_at_any_time_and_repeated_at_once_are_bought_once() {
     const RENEW: &[&str] = &["--run-job", "auto-renew", "--json"];

@@ -209,6 +209,27 @@ fn f101_killed_at_any_step_nothing_is_lost_and_at_most_one_comes_twice() {
 }
 
 #[test]
+fn f36_told_to_end_it_ends_the_letters_under_way_and_leaves_the_others_to_the_next_run() {
+    on_both(|database| {
+        let server = MailServer::kind(Security::Plain);
+        bills(database, 2_000);
+        let mut program = mailing(database, &server, "none");
+        let run = program.start(&["--run-job", "deliver-notifications", "--json"], b"");
+        server.wait_for(Step::Taken);
+        run.signal(Signal::TERM);
+        let began = Instant::now();
+        let answer = run.answer();
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", answer.shown());
+        let before = server.letters().len();
+        assert!((1..2_000).contains(&before), "{before} letters had been sent\n{}", answer.shown());
+        let sent = deliver(&mut program, 1, 0)["counts"]["sent"].as_u64();
+        assert_eq!(sent, Some(2_000 - before as u64), "what was sent had been noted\n{}", answer.shown());
+        let ids: BTreeSet<_> = server.letters().iter().map(|letter| letter.id()).collect();
+        assert_eq!((ids.len(), server.letters().len()), (2_000, 2_000));
+    });
+}
+
+#[test]
 fn f102_two_programs_at_once_send_each_letter_once() {
     on_both(|database| {
         let server = MailServer::kind(Security::Plain);
