@@ -11,7 +11,7 @@ begin
                           else format('m.%I', c.column_name) end, ', ' order by c.ordinal_position) as vals
         from information_schema.tables t
         join information_schema.columns c using (table_schema, table_name)
-        where t.table_schema = 'public' and t.table_type = 'BASE TABLE'
+        where t.table_schema = 'public' and t.table_type = 'BASE TABLE' and c.is_identity = 'NO'
         group by t.table_name
         having bool_or(c.column_name = 'account_id')
         -- Parents before their children.

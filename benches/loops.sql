@@ -15,7 +15,7 @@ create table loops.tier_counters (
     primary key (account_id, month, product, class)
 );
 create table loops.charges (
-    like charges,
+    like charges including defaults,
     primary key (account_id, window_start, run_no, product, template_type, country, first_unit)
 );
 insert into loops.accounts select * from accounts;
