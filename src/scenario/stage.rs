@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::audit::audit;
+use crate::audit::{AuditError, Depth, audit, audit_accounts};
 use crate::config::Config;
 use crate::domain::period::{Timestamp, Zone};
 use crate::ingest::Kind;
@@ -13,6 +13,7 @@ use crate::ingest::source::Source;
 use crate::intake::{Input, IntakeError, Reading, take};
 use crate::progress::Silent;
 use crate::runner::describe;
+use crate::store::audit::account_ids;
 use crate::store::batches::{Ingested, lines};
 use crate::store::{self, Db};
 
@@ -125,8 +126,13 @@ impl Stage {
     pub fn broken_invariants(&self) -> Said<Vec<String>> {
         let broken = self.runtime.block_on(async {
             let mut tx = self.db.read().await?;
-            audit(&mut tx, &self.config, true, &Silent).await
+            let mut findings = audit(&mut tx, &self.config, true, &Silent).await?.findings;
+            // Asked of the accounts by name, all is as right.
+            let ids = account_ids(&mut tx).await?;
+            let found = audit_accounts(&mut tx, &self.config, &ids, Depth::Full, &Silent).await?;
+            findings.extend(found.findings.into_iter().map(|finding| format!("by account: {finding}")));
+            Ok::<_, AuditError>(findings)
         });
-        broken.map(|audit| audit.findings).map_err(|error| describe(&error))
+        broken.map_err(|error| describe(&error))
     }
 }
