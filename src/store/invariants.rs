@@ -172,9 +172,9 @@ const INVARIANTS: &[(&str, &str)] = &[
          where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0)",
     ),
     (
-        // The charges of an account are found by its ledger.
+        // The charges of some accounts are found by their ledgers: only among all could one be missed.
         "I03 a charge has the ledger entry of its window and run",
-        "select c.account_id || ' ' || cast(c.window_start as text) || ' run ' || cast(c.run_no as text) \
+        "{all}select c.account_id || ' ' || cast(c.window_start as text) || ' run ' || cast(c.run_no as text) \
          from (select distinct account_id, window_start, run_no from charges) c \
          left join entries e on e.account_id = c.account_id \
            and e.cause = 'charge:' || cast(c.window_start / 1000000 as text) || ':' || cast(c.run_no as text) \

@@ -19,6 +19,8 @@ pub enum Scope {
 pub struct Accounts {
     /// Their ids as literals.
     list: String,
+    /// The runs that charged any of them; None where each account's own are to be sought.
+    charged_by: Option<String>,
     /// The batches that hold messages of theirs; None where they are too many to be named.
     batches: Option<String>,
     /// Messages in these batches, of whichever account: as many are read.
@@ -58,6 +60,8 @@ const TABLES: &[&str] = &[
     "withdrawals",
 ];
 
+/// Pairs of a run and an account up to which all are looked up, since most runs charge most accounts.
+const MANY_PAIRS: usize = 200_000;
 /// From so many batches on messages are sought in all of them.
 const MANY_BATCHES: usize = 2_000;
 
@@ -70,16 +74,23 @@ impl Scope {
             Dialect::Postgres => "",
         };
         let list: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
-        Scope::Some(Accounts { list: list.join(","), batches: None, messages: 0, schema })
+        let list = list.join(",");
+        Scope::Some(Accounts { list, charged_by: None, batches: None, messages: 0, schema })
     }
 
     /// Some accounts, with their messages. No index leads from an account to its messages, but one leads
     /// from the runs that charged it to the batches that these took.
     pub async fn of(tx: &mut Tx, ids: &[String]) -> Result<Scope, StoreError> {
         let Scope::Some(mut accounts) = Scope::without_messages(tx, ids) else { return Ok(Scope::All) };
-        let (runs, list) = (accounts.runs(), accounts.list.clone());
+        let list = &accounts.list;
+        let mut runs = vec!["0".to_owned()];
+        for row in tx.rows(format!("select distinct run_no from ({}) k", accounts.runs()), vec![]).await? {
+            runs.push(row.int(0)?.to_string());
+        }
+        let few = runs.len() * ids.len() <= MANY_PAIRS;
+        let runs = runs.join(",");
         let sql = format!(
-            "select batch_no, accepted from batches where run_no in (select run_no from ({runs}) k) \
+            "select batch_no, accepted from batches where run_no in ({runs}) \
              union select b.batch_no, b.accepted from suspense s join batches b on b.batch_no = s.batch_no \
              where s.account_id in ({list}) \
              union select b.batch_no, b.accepted from not_charged n join messages m on m.id_hi = n.id_hi \
@@ -91,12 +102,9 @@ impl Scope {
             batches.push(row.int(0)?.to_string());
             accounts.messages += row.int(1)?;
         }
-        let named = !batches.is_empty() && batches.len() < MANY_BATCHES;
-        accounts.batches = match (batches.is_empty(), named) {
-            (true, _) => Some("0".to_owned()),
-            (_, true) => Some(batches.join(",")),
-            _ => None,
-        };
+        batches.push("0".to_owned());
+        accounts.batches = Some(batches.join(",")).filter(|_| batches.len() <= MANY_BATCHES);
+        accounts.charged_by = Some(runs).filter(|_| few);
         Ok(Scope::Some(accounts))
     }
 
@@ -139,11 +147,14 @@ impl Accounts {
         let mut shown: Vec<(&str, String)> =
             TABLES.iter().filter(|table| reads(table)).map(|table| (*table, own(table))).collect();
         if reads("charges") {
-            let runs = self.runs();
-            let charges = format!(
-                "select c.* from ({runs}) k join {schema}charges c on c.run_no = k.run_no \
-                 and c.account_id = k.account_id"
-            );
+            let charges = match &self.charged_by {
+                Some(runs) => format!("{} and run_no in ({runs})", own("charges")),
+                None => format!(
+                    "select c.* from ({}) k join {schema}charges c on c.run_no = k.run_no \
+                     and c.account_id = k.account_id",
+                    self.runs()
+                ),
+            };
             // First, so that it reads the ledger itself.
             shown.insert(0, ("charges", charges));
         }
@@ -180,8 +191,13 @@ mod tests {
 
     #[test]
     fn only_tables_that_a_query_names_are_narrowed() {
-        let accounts =
-            Accounts { list: "'a','b''c'".into(), batches: Some("7".into()), messages: 0, schema: "main." };
+        let accounts = Accounts {
+            list: "'a','b''c'".into(),
+            charged_by: None,
+            batches: Some("7".into()),
+            messages: 0,
+            schema: "main.",
+        };
         let narrow = |query: &str| accounts.narrow(query);
         assert_eq!(narrow("select 1 from batches"), "select 1 from batches");
         assert_eq!(
