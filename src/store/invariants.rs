@@ -24,9 +24,11 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         // A charge of what costs nothing has none.
         "I02 an entry has at least two postings",
-        "select account_id || ' ' || cause from (select e.account_id, e.cause, (select count(*) from postings s \
-           where s.account_id = e.account_id and s.entry_no = e.entry_no) as postings from entries e) c \
-         where postings = 1 or postings = 0 and cause not like 'charge:%'",
+        // Counted at once: the postings of each entry by itself take ten times as long.
+        "select e.account_id || ' ' || e.cause from entries e \
+         left join (select account_id, entry_no, count(*) as postings from postings group by account_id, entry_no) s \
+           on s.account_id = e.account_id and s.entry_no = e.entry_no \
+         where s.postings = 1 or s.postings is null and e.cause not like 'charge:%'",
     ),
     (
         "I04 an account's balance is the sum of its postings",
