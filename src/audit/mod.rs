@@ -3,6 +3,7 @@
 //! It asks for every invariant, and works the books out a second time from what was handed in, account
 //! by account ([`recount`]). It reads one state of the database and writes nothing.
 
+pub mod blame;
 pub mod recount;
 
 use std::collections::BTreeMap;
@@ -14,16 +15,29 @@ use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
 use crate::config::Config;
 use crate::progress::Progress;
 use crate::store::audit::{self, AllowedRow, ChargedMessage, Rows};
-use crate::store::{StoreError, Tx, invariants};
+use crate::store::invariants::{self, Broken};
+use crate::store::scope::Scope;
+use crate::store::{StoreError, Tx, status};
 
 /// What the audit found.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     pub invariants: i64,
+    /// Accounts that were worked out anew, and their messages.
     pub accounts: i64,
     pub messages: i64,
     /// What is wrong, in words; the first is where to begin.
     pub findings: Vec<String>,
+    /// Invariants that do not hold.
+    pub broken: Vec<Broken>,
+    /// Accounts whose books are not what the recount gives, each with the first difference.
+    pub differing: BTreeMap<String, String>,
+}
+
+impl Audit {
+    pub fn is_right(&self) -> bool {
+        self.broken.is_empty() && self.differing.is_empty()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,38 +49,107 @@ pub enum AuditError {
 }
 
 /// Accounts that are recounted together, and findings that are told.
-const TOGETHER: usize = 500;
+pub const TOGETHER: usize = 500;
 const TOLD: usize = 100;
 
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The invariants, and every account worked out anew.
+    Full,
+    /// The invariants alone.
+    Quick,
+    /// The invariants that are asked without going through messages.
+    Sums,
+}
+
 /// Checks the invariants and, unless it is to be quick, works out every account anew.
+///
+/// # Errors
+/// The database fails, or the messages find no room in the temporary directory.
 pub async fn audit(
     tx: &mut Tx,
     config: &Config,
     full: bool,
     progress: &dyn Progress,
 ) -> Result<Audit, AuditError> {
+    let depth = if full { Depth::Full } else { Depth::Quick };
+    let ids = if full { audit::account_ids(tx).await? } else { Vec::new() };
+    audit_scope(tx, config, (&Scope::All, &ids), depth, progress).await
+}
+
+/// The same for some accounts only, whose ids are given in order: what holds over all accounts together is
+/// not asked, and what others have is not read.
+///
+/// # Errors
+/// As [`audit`].
+pub async fn audit_accounts(
+    tx: &mut Tx,
+    config: &Config,
+    ids: &[String],
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<Audit, AuditError> {
+    let scope = Scope::of(tx, ids).await?;
+    audit_scope(tx, config, (&scope, ids), depth, progress).await
+}
+
+/// Audits the accounts of a scope, whose ids are known with it.
+pub async fn audit_scope(
+    tx: &mut Tx,
+    config: &Config,
+    (scope, ids): (&Scope, &[String]),
+    depth: Depth,
+    progress: &dyn Progress,
+) -> Result<Audit, AuditError> {
     progress.begin("asking invariants", None);
-    let findings = invariants::broken(tx).await?;
+    let (invariants, broken) = invariants::ask(tx, scope, depth != Depth::Sums).await?;
     progress.end();
-    let mut audit = Audit { invariants: invariants::COUNT as i64, findings, ..Audit::default() };
-    if full {
-        recount_all(tx, config, progress, &mut audit).await?;
+    let findings = broken.iter().map(|broken| broken.words.clone()).collect();
+    let mut audit = Audit { invariants, findings, broken, ..Audit::default() };
+    if depth == Depth::Full {
+        recount_all(tx, config, (scope, ids), progress, &mut audit).await?;
     }
     Ok(audit)
+}
+
+/// An account that is right as far as it goes, but for what could not be booked (I34).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub account_id: String,
+    pub fault: String,
+}
+
+/// Accounts that are parked, all or some, up to `limit`.
+///
+/// # Errors
+/// The database fails.
+pub async fn parked(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<Parked>, StoreError> {
+    let messages = status::parked_accounts_of(tx, scope, limit).await?;
+    let messages = messages.into_iter().map(|(account_id, messages)| Parked {
+        account_id,
+        fault: format!("{messages} messages wait to be charged; see the log of aggregate-charges"),
+    });
+    let bills = crate::store::bills::parked_bills_of(tx, scope, limit).await?;
+    let bills = bills.into_iter().map(|bill| Parked {
+        fault: format!("its bill for {} waits: {}", bill.month, bill.fault),
+        account_id: bill.account_id,
+    });
+    Ok(messages.chain(bills).collect())
 }
 
 async fn recount_all(
     tx: &mut Tx,
     config: &Config,
+    (scope, ids): (&Scope, &[String]),
     progress: &dyn Progress,
     audit: &mut Audit,
 ) -> Result<(), AuditError> {
     let spilled = |source| AuditError::Spill { dir: std::env::temp_dir().display().to_string(), source };
-    let ids = audit::account_ids(tx).await?;
     progress.begin("auditing", Some(ids.len() as u64));
     let mut laid_out = LaidOut::new().map_err(spilled)?;
     let mut fault = Ok(());
-    audit::for_each_charged(tx, |message| {
+    audit::for_each_charged(tx, scope, |message| {
         if fault.is_ok() {
             fault = laid_out.push(&message);
         }
@@ -86,8 +169,11 @@ async fn recount_all(
             let mut stored = rows.stored.remove(id).unwrap_or_default();
             stored.retain(|_, amount| *amount != 0);
             audit.accounts += 1;
-            if audit.findings.len() < TOLD {
-                audit.findings.extend(differences(id, &stored, &counted));
+            if let Some(difference) = differences(id, &stored, &counted) {
+                if audit.findings.len() < TOLD {
+                    audit.findings.push(difference.clone());
+                }
+                audit.differing.insert(id.clone(), difference);
             }
             progress.advance(1);
         }

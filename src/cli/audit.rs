@@ -1,16 +1,23 @@
-//! `audit`: whether the books are right.
+//! `audit`: whether the books are right, all of them or those of some accounts.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::output::{count, exit};
 use super::{Failure, Session};
-use crate::audit::{Audit, AuditError, audit};
+use crate::audit::{Audit, AuditError, Depth, Parked, audit, audit_accounts, parked};
+use crate::desk::DeskError;
 use crate::runner::describe;
+use crate::store::accounts::find_all;
+use crate::store::scope::Scope;
 
 #[derive(Debug, clap::Args)]
 pub struct AuditArgs {
+    /// Audit these accounts alone; all of the books where none is named
+    #[arg(value_name = "ACCOUNT")]
+    accounts: Vec<String>,
     /// Only ask for the invariants; do not work every account out anew
     #[arg(long)]
     quick: bool,
@@ -19,44 +26,73 @@ pub struct AuditArgs {
     full: bool,
 }
 
-/// Exit 0 where the books are right, 1 where they are not.
+/// Accounts that are named because they are parked.
+const NAMED: i64 = 1_000;
+
+/// Exit 0 where the books are right, 1 where they are not, 3 where they are right but accounts are parked, so
+/// that not all could be booked (I34).
 pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure> {
     let config = session.config()?;
     let db = session.open(&config).await?;
     let mut tx = db.read().await?;
     let progress = session.progress();
-    let found = audit(&mut tx, &config, !args.quick, &*progress).await?;
+    let ids: BTreeSet<String> = args.accounts.into_iter().collect();
+    let known = find_all(&mut tx, &ids).await?;
+    if let Some(unknown) = ids.iter().find(|id| !known.contains_key(*id)) {
+        return Err(DeskError::unknown_account(unknown).into());
+    }
+    let ids: Vec<String> = ids.into_iter().collect();
+    let (found, scope) = if ids.is_empty() {
+        (audit(&mut tx, &config, !args.quick, &*progress).await?, Scope::All)
+    } else {
+        let depth = if args.quick { Depth::Quick } else { Depth::Full };
+        let found = audit_accounts(&mut tx, &config, &ids, depth, &*progress).await?;
+        (found, Scope::without_messages(&tx, &ids))
+    };
+    let parked = parked(&mut tx, &scope, NAMED).await?;
     tx.rollback().await?;
     db.close().await;
     let json = json!({
-        "sound": found.findings.is_empty(),
+        "sound": found.is_right(),
         "invariants": found.invariants,
         "accounts": found.accounts,
         "messages": found.messages,
         "findings": found.findings,
+        "parked": parked.iter().map(|parked| json!({
+            "account_id": parked.account_id,
+            "fault": parked.fault,
+        })).collect::<Vec<_>>(),
     });
-    session.output.show(&json, || words(&found));
-    Ok(if found.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+    session.output.show(&json, || words(&ids, &found, &parked));
+    Ok(match (found.is_right(), parked.is_empty()) {
+        (false, _) => ExitCode::from(exit::FAILED),
+        (true, false) => ExitCode::from(exit::PARTIAL),
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
-fn words(found: &Audit) -> String {
+fn words(ids: &[String], found: &Audit, parked: &[Parked]) -> String {
     let mut asked = format!("{} invariants", found.invariants);
     if found.accounts > 0 {
         let (accounts, messages) = (count(found.accounts), count(found.messages));
         asked.push_str(&format!(", accounts worked out anew: {accounts}, with {messages} messages"));
     }
-    if found.findings.is_empty() {
-        return format!("The books are right: {asked}.");
-    }
-    let many = if found.findings.len() == 1 {
-        "one fault".into()
+    let books = if ids.is_empty() { "The books".into() } else { format!("The books of {}", ids.join(", ")) };
+    let mut lines = if found.is_right() {
+        vec![format!("{books} are right: {asked}.")]
     } else {
-        format!("{} faults", found.findings.len())
+        let many = match found.findings.len() {
+            1 => "one fault".into(),
+            many => format!("{many} faults"),
+        };
+        let first = format!("{books} are NOT right: {many} in {asked}. The first is where to begin:");
+        std::iter::once(first).chain(found.findings.iter().cloned()).collect()
     };
-    format!(
-        "The books are NOT right: {many} in {asked}. The first is where to begin:\n{}",
-        found.findings.join("\n")
-    )
+    if !parked.is_empty() {
+        lines.push("Not all could be booked. Parked, until what is wrong with them is mended:".into());
+        lines.extend(parked.iter().map(|parked| format!("{}: {}", parked.account_id, parked.fault)));
+    }
+    lines.join("\n")
 }
 
 impl From<AuditError> for Failure {

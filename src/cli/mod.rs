@@ -361,6 +361,10 @@ fn start_log(args: &Args) {
 impl From<crate::runner::Finished> for ExitCode {
     fn from(finished: crate::runner::Finished) -> ExitCode {
         match finished.outcome {
+            // Books that are wrong are no matter that just waits.
+            crate::runner::Outcome::Partial if finished.first_finding().is_some() => {
+                ExitCode::from(exit::FAILED)
+            }
             crate::runner::Outcome::Partial => ExitCode::from(exit::PARTIAL),
             crate::runner::Outcome::Refused => ExitCode::from(exit::FAILED),
             _ => ExitCode::SUCCESS,

@@ -83,6 +83,10 @@ pub fn told(finished: &Finished) -> String {
     lines.extend(finished.effects.iter().map(|effect| format!("  would {verb} {effect}")));
     match &finished.refusal {
         Some(reason) => lines.push(format!("  {reason}")),
+        None if finished.first_finding().is_some() => {
+            lines.push("The books are NOT right. The first is where to begin:".into());
+            lines.extend(finished.findings.iter().flatten().map(|finding| format!("  {finding}")));
+        }
         None if finished.outcome == runner::Outcome::Partial => {
             lines.push("Something waits; see `quittance status`.".into());
         }

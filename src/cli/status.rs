@@ -14,7 +14,7 @@ use crate::store::bills::{self, ParkedBill};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
 use crate::store::status::{self, SuspenseRow};
-use crate::store::{StoreError, Tx, deliveries, exceptions, leases};
+use crate::store::{StoreError, Tx, audited, deliveries, exceptions, leases};
 
 /// A job as its operator sees it.
 struct JobRow {
@@ -132,6 +132,10 @@ struct Status {
     named: Vec<SuspenseRow>,
     parked: Vec<(String, i64)>,
     parked_bills: Vec<ParkedBill>,
+    /// What the last audits found wrong, by account: the books as a whole where the account is empty.
+    wrong: Vec<(String, String)>,
+    /// In how many accounts.
+    wrong_count: i64,
     quarantined: Vec<(String, i64)>,
     /// Open ones by kind.
     exceptions: Vec<(String, i64)>,
@@ -157,6 +161,8 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         named: status::suspense(&mut tx, NAMED).await?,
         parked: status::parked_accounts(&mut tx, NAMED).await?,
         parked_bills: bills::parked_bills(&mut tx, NAMED).await?,
+        wrong: audited::wrong(&mut tx, NAMED).await?,
+        wrong_count: audited::wrong_count(&mut tx).await?,
         quarantined: status::quarantined(&mut tx).await?,
         exceptions: exceptions::open_by_kind(&mut tx).await?,
         refund_requests: status::refund_requests(&mut tx).await?,
@@ -169,6 +175,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
     let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
     let waits = waiting.iter().any(|counts| !counts.is_empty())
         || !status.parked_bills.is_empty()
+        || status.wrong_count > 0
         || status.refund_requests > 0
         || status.notices("failed") > 0;
     Ok(ExitCode::from(if waits { exit::PARTIAL } else { 0 }))
@@ -194,6 +201,10 @@ impl Status {
             })
         };
         let parked = |(id, messages): &(String, i64)| json!({ "account_id": id, "messages": messages });
+        let wrong = |(id, fault): &(String, String)| {
+            let account_id = Some(id).filter(|id| !id.is_empty());
+            json!({ "account_id": account_id, "fault": fault })
+        };
         let parked_bill = |bill: &ParkedBill| {
             let ParkedBill { account_id, month, fault } = bill;
             json!({ "account_id": account_id, "month": month, "fault": fault })
@@ -207,6 +218,8 @@ impl Status {
             "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
             "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
             "parked_bills": self.parked_bills.iter().map(parked_bill).collect::<Vec<_>>(),
+            "wrong": self.wrong.iter().map(wrong).collect::<Vec<_>>(),
+            "wrong_accounts": self.wrong_count,
             "quarantined": map(&self.quarantined),
             "exceptions": map(&self.exceptions),
             "refund_requests": self.refund_requests,
@@ -228,6 +241,17 @@ impl Status {
                  --run-job settle-receipts --catch-up",
                 zone.format_short(reached)
             ));
+        }
+        for (account, fault) in &self.wrong {
+            let (of, by) = match account.as_str() {
+                "" => (String::new(), String::new()),
+                account => (format!(" of {account}"), format!(" {account}")),
+            };
+            lines.push(format!("The books{of} are NOT right: {fault} (quittance audit{by})"));
+        }
+        let more = self.wrong_count - self.wrong.len() as i64;
+        if more > 0 {
+            lines.push(format!("The books of {} more accounts are NOT right", count(more)));
         }
         lines.extend(self.jobs.iter().filter_map(JobRow::trouble));
         for (status, number) in &self.accounts {

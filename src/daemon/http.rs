@@ -19,7 +19,7 @@ use crate::domain::period::Timestamp;
 use crate::jobs;
 use crate::runner::describe;
 use crate::runner::due::due;
-use crate::store::{StoreError, charging, deliveries, exceptions, runs, status};
+use crate::store::{StoreError, audited, charging, deliveries, exceptions, runs, status};
 
 /// How long the database may take to answer before that is the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +36,8 @@ pub struct Facts {
     pub quarantined: Vec<(String, i64)>,
     pub exceptions: Vec<(String, i64)>,
     pub parked: i64,
+    /// Accounts, and the books as a whole, that their last audit found wrong.
+    pub wrong: i64,
     pub accounts: Vec<(String, i64)>,
     /// Deliveries of notices: channel, state, how many.
     pub deliveries: Vec<(String, String, i64)>,
@@ -132,6 +134,7 @@ async fn facts(shown: &Shown) -> Result<Facts, StoreError> {
         quarantined: status::quarantined(&mut tx).await?,
         exceptions: exceptions::open_by_kind(&mut tx).await?,
         parked: status::parked(&mut tx).await?,
+        wrong: audited::wrong_count(&mut tx).await?,
         accounts: status::accounts_by_status(&mut tx).await?,
         deliveries: deliveries::open(&mut tx).await?,
     };

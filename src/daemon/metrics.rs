@@ -169,5 +169,10 @@ fn gauges(facts: &Facts) -> Registry {
         "Accounts parked for a fault of their own",
         single(facts.parked),
     );
+    registry.register(
+        "quittance_wrong_accounts",
+        "Accounts, and the books as a whole, that their last audit found wrong",
+        single(facts.wrong),
+    );
     registry
 }

@@ -445,6 +445,14 @@ fn log_run(finished: &Finished) {
         Outcome::NothingToDo => {
             tracing::debug!(job, run_id, outcome, duration_ms, "`{job}` had nothing to do")
         }
+        Outcome::Partial if finished.first_finding().is_some() => tracing::error!(
+            job,
+            run_id,
+            outcome,
+            duration_ms,
+            "`{job}` found the books wrong, see `quittance status`: {}",
+            finished.first_finding().unwrap_or_default()
+        ),
         Outcome::Partial => tracing::warn!(
             job,
             run_id,

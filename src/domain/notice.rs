@@ -49,6 +49,8 @@ kinds! {
     AccountParked = "account_parked",
     /// To the operator.
     ExceptionsWaiting = "exceptions_waiting",
+    /// To the operator: an audit found what must not be.
+    BooksWrong = "books_wrong",
 }
 
 impl NoticeKind {
@@ -58,7 +60,8 @@ impl NoticeKind {
 
     /// Told to whoever runs the books, not to a customer.
     pub fn is_for_operator(self) -> bool {
-        matches!(self, NoticeKind::JobFailed | NoticeKind::AccountParked | NoticeKind::ExceptionsWaiting)
+        use NoticeKind::{AccountParked, BooksWrong, ExceptionsWaiting, JobFailed};
+        matches!(self, JobFailed | AccountParked | ExceptionsWaiting | BooksWrong)
     }
 
     /// Worth a text message where nothing else is said: sending stops, or prepaid units end, unless the

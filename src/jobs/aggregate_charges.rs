@@ -328,6 +328,7 @@ impl Charging<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.effect_lines.iter().take(NAMED).map(|(key, sums)| self.effect(key, sums)).collect(),
+            findings: None,
         }
     }
 

@@ -200,6 +200,7 @@ impl Renewing<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
+            findings: None,
         }
     }
 }

@@ -197,6 +197,7 @@ impl<'a> Ending<'a> {
                 .map(|(id, fault)| Parked { account_id: id.to_string(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
+            findings: None,
         }
     }
 }

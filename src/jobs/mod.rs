@@ -5,6 +5,8 @@
 
 pub mod ingest_spool;
 pub mod aggregate_charges;
+pub mod audit_books;
+pub mod audit_changes;
 pub mod settle_receipts;
 pub mod auto_renew;
 pub mod deliver_notifications;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::audit::AuditError;
 use crate::config::Config;
 use crate::domain::period::Timestamp;
 use crate::progress::Progress;
@@ -72,6 +75,8 @@ pub struct Report {
     pub parked: Vec<Parked>,
     /// Lines of a dry run: what would have been written.
     pub effects: Vec<String>,
+    /// What is wrong with the books, the first where to begin; None of a job that does not audit them.
+    pub findings: Option<Vec<String>>,
 }
 
 /// An account that was left as it was because of a fault of its own.
@@ -95,6 +100,8 @@ pub enum JobError {
          they were moved for good, run `quittance notice adopt` here"
     )]
     Copied { here: String, before: String },
+    #[error(transparent)]
+    Audit(AuditError),
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("it was told to end and was rolled back")]
@@ -202,6 +209,22 @@ pub const ALL: &[Job] = &[
         schedule: "* * * * *",
         irreversible: false,
         work: Work::Steps(|steps| Box::pin(deliver_notifications::run(steps))),
+    },
+    Job {
+        name: "audit-changes",
+        about: "audits the accounts whose ledgers changed",
+        verb: "audit",
+        schedule: "*/5 * * * *",
+        irreversible: false,
+        work: Work::Steps(|steps| Box::pin(audit_changes::run(steps))),
+    },
+    Job {
+        name: "audit-books",
+        about: "audits all the books: every invariant, and every account worked out anew",
+        verb: "audit",
+        schedule: "0 4 * * *",
+        irreversible: false,
+        work: Work::Steps(|steps| Box::pin(audit_books::run(steps))),
     },
 ];
 

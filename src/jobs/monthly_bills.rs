@@ -317,6 +317,7 @@ impl Billing<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
+            findings: None,
         }
     }
 }

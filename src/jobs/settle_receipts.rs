@@ -255,6 +255,7 @@ impl Settling<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
+            findings: None,
         }
     }
 }

@@ -153,6 +153,11 @@ pub fn facts(kind: NoticeKind, size: Size) -> Vec<(&'static str, Fact)> {
             ("account", text("acme")),
             ("fault", text("the amount is larger than the books can hold")),
         ],
+        K::BooksWrong => vec![
+            ("job", text("audit-changes")),
+            ("findings", count(2)),
+            ("finding", text("I04 an account's balance is the sum of its postings: acme")),
+        ],
         K::ExceptionsWaiting => {
             vec![("total", count(14)), ("exceptions", count(5)), ("lines", count(7)), ("refunds", count(2))]
         }

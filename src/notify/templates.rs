@@ -67,6 +67,7 @@ const BUILT_IN: &[(&str, &str)] = texts! {
     "refund_done": ["subject.txt", "body.txt", "body.html", "sms.txt"],
     "mail_quota_changed": ["subject.txt", "body.txt", "body.html", "sms.txt"],
     "job_failed": ["subject.txt", "body.txt", "body.html"],
+    "books_wrong": ["subject.txt", "body.txt", "body.html"],
     "account_parked": ["subject.txt", "body.txt", "body.html"],
     "exceptions_waiting": ["subject.txt", "body.txt", "body.html"],
 };

@@ -1,4 +1,5 @@
-//! What the operator is told of runs: a job that fails again and again, accounts that were parked.
+//! What the operator is told of runs: a job that fails again and again, accounts that were parked, books
+//! that are wrong.
 
 use super::report::Finished;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
@@ -46,6 +47,19 @@ pub async fn of_parked(tx: &mut Tx, zone: Zone, finished: &Finished) -> Result<(
         let parked = notice(NoticeKind::AccountParked, &subject, zone, finished.as_of, facts);
         notices.push("", &parked, finished.as_of);
     }
+    notices.flush(tx).await
+}
+
+/// Tells of books that an audit found wrong, at once and once a day, whichever audit it was.
+pub async fn of_findings(tx: &mut Tx, zone: Zone, finished: &Finished) -> Result<(), StoreError> {
+    let Some(first) = finished.first_finding() else { return Ok(()) };
+    let facts = vec![
+        ("job", Fact::Text(finished.job.to_owned())),
+        ("findings", Fact::Count(finished.findings.iter().flatten().count() as i64)),
+        ("finding", Fact::Text(first.chars().take(TOLD).collect())),
+    ];
+    let mut notices = Notices::default();
+    notices.push("", &notice(NoticeKind::BooksWrong, "", zone, finished.as_of, facts), finished.as_of);
     notices.flush(tx).await
 }
 

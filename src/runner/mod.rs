@@ -282,12 +282,14 @@ impl Attempt<'_> {
         };
         let finished = self.finished(begun.run_no, as_of, report);
         alarm::of_parked(&mut tx, self.config.zone, &finished).await?;
+        alarm::of_findings(&mut tx, self.config.zone, &finished).await?;
         if begun.time.jump.is_none() || self.options.catch_up {
             runs::advance_business_time(&mut tx, as_of).await?;
         }
         let counts = finished.counts_json().to_string();
         let outcome = finished.outcome.as_str();
-        runs::finish(&mut tx, begun.run_no, outcome, &counts, finished.duration_ms, None).await?;
+        let fault = finished.first_finding();
+        runs::finish(&mut tx, begun.run_no, outcome, &counts, finished.duration_ms, fault).await?;
         leases::give_back(&mut tx, &begun.lease).await?;
         if let Err(error) = tx.commit().await {
             self.find_out(begun, error).await?;
@@ -402,6 +404,7 @@ impl Attempt<'_> {
             counts: report.counts,
             parked: report.parked,
             effects: report.effects,
+            findings: report.findings,
             duration_ms: self.stopwatch.elapsed_ms(),
             dry_run: self.options.dry_run,
         }

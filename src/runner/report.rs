@@ -40,11 +40,18 @@ pub struct Finished {
     pub counts: Vec<(&'static str, i64)>,
     pub parked: Vec<Parked>,
     pub effects: Vec<String>,
+    /// What is wrong with the books; None of a job that does not audit them.
+    pub findings: Option<Vec<String>>,
     pub duration_ms: i64,
     pub dry_run: bool,
 }
 
 impl Finished {
+    /// The first of what is wrong with the books.
+    pub fn first_finding(&self) -> Option<&str> {
+        self.findings.iter().flatten().next().map(String::as_str)
+    }
+
     pub fn counts_json(&self) -> Value {
         self.counts.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
     }
@@ -62,6 +69,9 @@ impl Finished {
             "parked": parked,
             "duration_ms": self.duration_ms,
         });
+        if let Some(findings) = &self.findings {
+            json["findings"] = json!(findings);
+        }
         if let Some(reason) = &self.refusal {
             json["reason"] = json!(reason);
         }

@@ -1,7 +1,7 @@
 //! Scenario files: a clerk's story in commands, and what the program says to them.
 //!
 //! The verbs stand in `tests/scenarios/README.md`. After every block the invariants of the books
-//! are checked, so that each scenario is a test of them, too.
+//! are checked, so that each scenario is a test of them, too; at its end those of each account alone.
 
 mod bills;
 mod cash;
@@ -73,5 +73,10 @@ impl Runner for Stage {
     fn end_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
         let broken = self.broken_invariants()?;
         if broken.is_empty() { Ok(String::new()) } else { Err(broken.join("\n").into()) }
+    }
+
+    fn end_script(&mut self) -> Result<(), Box<dyn Error>> {
+        let broken = self.broken_accounts()?;
+        if broken.is_empty() { Ok(()) } else { Err(broken.join("\n").into()) }
     }
 }

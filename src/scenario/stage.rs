@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::audit::audit;
+use crate::audit::{Depth, audit, audit_accounts};
 use crate::config::Config;
 use crate::domain::period::{Timestamp, Zone};
 use crate::ingest::Kind;
@@ -13,6 +13,7 @@ use crate::ingest::source::Source;
 use crate::intake::{Input, IntakeError, Reading, take};
 use crate::progress::Silent;
 use crate::runner::describe;
+use crate::store::audit::account_ids;
 use crate::store::batches::{Ingested, lines};
 use crate::store::{self, Db};
 
@@ -122,10 +123,21 @@ impl Stage {
         Ok(said)
     }
 
+    /// What is wrong with all the books.
     pub fn broken_invariants(&self) -> Said<Vec<String>> {
         let broken = self.runtime.block_on(async {
             let mut tx = self.db.read().await?;
             audit(&mut tx, &self.config, true, &Silent).await
+        });
+        broken.map(|audit| audit.findings).map_err(|error| describe(&error))
+    }
+
+    /// What is wrong with the books of the accounts, asked of them by name: as much as of all.
+    pub fn broken_accounts(&self) -> Said<Vec<String>> {
+        let broken = self.runtime.block_on(async {
+            let mut tx = self.db.read().await?;
+            let ids = account_ids(&mut tx).await?;
+            audit_accounts(&mut tx, &self.config, &ids, Depth::Full, &Silent).await
         });
         broken.map(|audit| audit.findings).map_err(|error| describe(&error))
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::charging::placeholders;
-use super::db::{Row, Tx, Value};
+use super::db::{Row, Tx};
 use super::dialect::for_each_row;
 use super::error::StoreError;
+use super::scope::Scope;
 use crate::domain::period::WINDOW;
 
 /// A message that a run charged, as it is streamed out.
@@ -19,10 +19,11 @@ pub struct ChargedMessage<'a> {
     pub key: (i64, i64),
 }
 
-/// Streams all charged messages by account, and for each as they were charged: by run, window and arrival.
+/// Streams the charged messages of accounts by account, and for each as they were charged: by run, window and arrival.
 /// Those that were left out of their charge, since their failure was known, are among them.
 pub async fn for_each_charged(
     tx: &mut Tx,
+    scope: &Scope,
     mut each: impl FnMut(ChargedMessage<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let sql = format!(
@@ -34,7 +35,7 @@ pub async fn for_each_charged(
          and (s.account_id is null or s.run_no is not null) \
          order by m.account_id, run, m.submit_time - m.submit_time % {WINDOW}, m.batch_no, m.line"
     );
-    for_each_row(tx, &sql, "ttttiiiii", |row| {
+    for_each_row(tx, &scope.narrow(&sql), "ttttiiiii", |row| {
         each(ChargedMessage {
             account_id: row[0].text()?,
             class: [row[1].text()?, row[2].text()?, row[3].text()?],
@@ -126,25 +127,25 @@ const FAILED: &str = "select r.account_id, r.run_no, r.received_at, r.id_hi, r.i
     left join messages m on m.account_id = r.account_id and m.id_hi = r.id_hi and m.id_lo = r.id_lo \
     left join failures q on q.biz_id = m.biz_id and q.recipient_hash = m.recipient_hash and q.part = r.part \
       and q.account_id in (r.account_id, '') and q.answer = 'returned' \
-    where r.seq = 1 and r.account_id in ({ids}) \
+    where r.seq = 1 \
     group by r.account_id, r.run_no, r.received_at, r.id_hi, r.id_lo, r.part \
     order by r.account_id, r.run_no, r.received_at, batch, line";
 
 impl Rows {
     pub async fn load(tx: &mut Tx, ids: &[String]) -> Result<Rows, StoreError> {
-        let list = placeholders(ids.len());
-        let bound = || ids.iter().map(Value::from).collect::<Vec<_>>();
-        let of = |sql: &str| format!("select * from ({sql}) q where account_id in ({list})");
+        // The charges are found by the runs that the accounts' ledgers name.
+        let scope = Scope::without_messages(tx, ids);
+        let of = |sql: &str| scope.narrow(sql);
         let mut rows = Rows::default();
-        for row in tx.rows(of("select account_id, kind, currency from accounts"), bound()).await? {
+        for row in tx.rows(of("select account_id, kind, currency from accounts"), vec![]).await? {
             rows.accounts.insert(row.text(0)?, (row.text(1)?, row.text(2)?));
         }
         let kinds = of("select account_id, entry_no, kind from account_kinds");
-        for row in tx.rows(format!("{kinds} order by account_id, entry_no"), bound()).await? {
+        for row in tx.rows(format!("{kinds} order by account_id, entry_no"), vec![]).await? {
             rows.kinds.entry(row.text(0)?).or_default().push((row.int(1)?, row.text(2)?));
         }
         let allowed = of("select account_id, product, day, per_day, total from free_units");
-        for row in tx.rows(allowed, bound()).await? {
+        for row in tx.rows(allowed, vec![]).await? {
             let allowance = (row.text(1)?, row.int(2)?, row.int(3)?, row.int(4)?);
             rows.allowed.entry(row.text(0)?).or_default().push(allowance);
         }
@@ -152,27 +153,27 @@ impl Rows {
             "{} order by account_id, entry_no",
             of("select account_id, entry_no, cause from entries")
         );
-        for row in tx.rows(causes, bound()).await? {
+        for row in tx.rows(causes, vec![]).await? {
             rows.causes.entry(row.text(0)?).or_default().push((row.int(1)?, row.text(2)?));
         }
         let events = of("select account_id, event_no, entry_no, status from account_events");
-        for row in tx.rows(format!("{events} order by account_id, event_no"), bound()).await? {
+        for row in tx.rows(format!("{events} order by account_id, event_no"), vec![]).await? {
             let active = row.text(3)? == "active";
             rows.standing.entry(row.text(0)?).or_default().push((row.int(2)?, active));
         }
         for sql in AMOUNTS {
-            for row in tx.rows(of(sql), bound()).await? {
+            for row in tx.rows(of(sql), vec![]).await? {
                 rows.amounts.entry(row.text(0)?).or_default().insert(row.text(1)?, row.int(2)?);
             }
         }
         let plans = of("select account_id, plan_no, order_no, size, effective_at, expires_at, \
              coalesce(refund_no, 0) as refund_no, product, countries from plans");
-        for row in tx.rows(format!("{plans} order by account_id, plan_no"), bound()).await? {
+        for row in tx.rows(format!("{plans} order by account_id, plan_no"), vec![]).await? {
             let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?];
             let plan = (numbers, row.text(7)?, row.text(8)?);
             rows.plans.entry(row.text(0)?).or_default().push(plan);
         }
-        for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), bound()).await? {
+        for row in tx.rows(of("select account_id, id_hi, id_lo, part from not_charged"), vec![]).await? {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);
             rows.left_out.entry(row.text(0)?).or_default().push(left_out);
         }
@@ -181,16 +182,16 @@ impl Rows {
             rows.billed.push((row.int(0)?, row.int(1)?, row.int(2)?));
         }
         let prices = of("select account_id, month, product, class, since, unit_price from billed_prices");
-        for row in tx.rows(prices, bound()).await? {
+        for row in tx.rows(prices, vec![]).await? {
             let price = (row.int(1)?, row.text(2)?, row.text(3)?, row.int(4)?, row.int(5)?);
             rows.billed_prices.entry(row.text(0)?).or_default().push(price);
         }
-        for row in tx.rows(FAILED.replace("{ids}", &list), bound()).await? {
+        for row in tx.rows(of(FAILED), vec![]).await? {
             let failed = (row.int(1)?, row.int(2)?, (row.int(3)?, row.int(4)?), row.int(5)?);
             rows.failed.entry(row.text(0)?).or_default().push(failed);
         }
         for sql in STORED {
-            for row in tx.rows(of(sql), bound()).await? {
+            for row in tx.rows(of(sql), vec![]).await? {
                 rows.add_stored(&row)?;
             }
         }

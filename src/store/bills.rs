@@ -6,6 +6,7 @@ use super::charging::{ACCOUNT, account, placeholders};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
+use super::scope::Scope;
 use crate::domain::account::Account;
 use crate::domain::bill::{Bill, BilledPrice, Line, LineKind, month_text};
 use crate::domain::money::Micros;
@@ -173,12 +174,17 @@ pub struct ParkedBill {
 
 /// The first bills that wait, oldest month first.
 pub async fn parked_bills(tx: &mut Tx, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
+    parked_bills_of(tx, &Scope::All, limit).await
+}
+
+/// The same of some accounts.
+pub async fn parked_bills_of(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
     let sql = "select account_id, month, fault from bills_parked where run_no is null \
                order by month, account_id limit $1";
     let parked = |row: &Row| {
         Ok(ParkedBill { account_id: row.text(0)?, month: month_text(row.int(1)?), fault: row.text(2)? })
     };
-    tx.rows(sql, values![limit]).await?.iter().map(parked).collect()
+    tx.rows(scope.narrow(sql), values![limit]).await?.iter().map(parked).collect()
 }
 
 /// A bill as it is kept, without its lines, and what is still due of it.
@@ -313,7 +319,7 @@ pub async fn of_charge(
 }
 
 /// Bills whose content has another hash than when they were issued (I24).
-pub async fn changed(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+pub async fn changed(tx: &mut Tx, scope: &Scope) -> Result<Vec<String>, StoreError> {
     let bills: Vec<_> = BILLS_OF.split(", ").map(|column| format!("b.{column}")).collect();
     let lines: Vec<_> = LINE.split(", ").skip(3).map(|column| format!("l.{column}")).collect();
     let query = format!(
@@ -327,7 +333,7 @@ pub async fn changed(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     let mut close = |row: Option<BillRow>| {
         changed.extend(row.filter(|row| row.bill.hash() != row.hash).map(|row| row.bill.bill_id));
     };
-    for_each_row(tx, &query, "tittiiiittttttiiiiiit", |row| {
+    for_each_row(tx, &scope.narrow(&query), "tittiiiittttttiiiiiit", |row| {
         let found = bill_fields(row)?;
         if open.as_ref().is_none_or(|open| open.bill.bill_id != found.bill.bill_id) {
             close(open.replace(found));

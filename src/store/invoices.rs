@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::bills;
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
+use super::scope::Scope;
 use crate::domain::invoice::{
     Allowance, CreditNote, Invoice, InvoiceKind, InvoiceLine, InvoiceType, Party, VatShare,
 };
@@ -285,9 +286,10 @@ pub async fn count_between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Res
 }
 
 /// Invoices whose content has another hash than when they were issued (I24).
-pub async fn changed(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+pub async fn changed(tx: &mut Tx, scope: &Scope) -> Result<Vec<String>, StoreError> {
     const PORTION: usize = 1_000;
     let sql = format!("{INVOICES} where i.invoice_id > $1 order by i.invoice_id limit {PORTION}");
+    let sql = scope.narrow(&sql);
     let (mut changed, mut after) = (Vec::new(), String::new());
     loop {
         let rows = tx.rows(&*sql, values![&after]).await?;

@@ -16,6 +16,7 @@ mod value;
 
 pub mod accounts;
 pub mod audit;
+pub mod audited;
 pub mod backup;
 pub mod batches;
 pub mod billing;
@@ -46,6 +47,7 @@ pub mod renewals;
 pub mod returns;
 pub mod roles;
 pub mod runs;
+pub mod scope;
 pub mod settling;
 pub mod standing;
 pub mod status;

@@ -3,6 +3,7 @@
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
 use super::exceptions::IS_OPEN_LINE;
+use super::scope::Scope;
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -55,9 +56,22 @@ pub async fn parked(tx: &mut Tx) -> Result<i64, StoreError> {
 
 /// Accounts that are parked for a fault of their own, with their messages that wait, up to `limit`.
 pub async fn parked_accounts(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
+    parked_accounts_of(tx, &Scope::All, limit).await
+}
+
+/// The same of some accounts.
+pub async fn parked_accounts_of(
+    tx: &mut Tx,
+    scope: &Scope,
+    limit: i64,
+) -> Result<Vec<(String, i64)>, StoreError> {
     let sql = "select account_id, count(*) from suspense where run_no is null and reason = 'account_parked' \
                group by account_id order by account_id limit $1";
-    tx.rows(sql, values![limit]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
+    tx.rows(scope.narrow(sql), values![limit])
+        .await?
+        .iter()
+        .map(|row| Ok((row.text(0)?, row.int(1)?)))
+        .collect()
 }
 
 /// Lines that ingest rejected or found in conflict and nobody has retried or dismissed.

@@ -1,6 +1,6 @@
 //! The audit finds what is wrong: one fault is planted for each invariant, and each is found.
 
-use quittance::audit::audit;
+use quittance::audit::{Audit, Depth, audit, audit_accounts};
 use quittance::config::Config;
 use quittance::progress::Silent;
 use quittance::store::{self, Db, Dialect, Tx};
@@ -19,15 +19,21 @@ fn open(url: &str) -> Desk {
         assert!([0, 3].contains(&answer.code), "{}", answer.shown());
     };
     desk.program.at("2026-03-01T08:00:00+08:00");
+    run(&desk, &["account", "add", "other", "--name", "Another"]);
+    run(&desk, &["account", "top-up", "other", "50", "--reference", "cash-1"]);
     run(&desk, &["order", "place", "acme", "sms-domestic-200"]);
     let message = |n: usize| {
-        let account = if n == 299 { "stranger" } else { "acme" };
+        let account = match n {
+            299 => "stranger",
+            300.. => "other",
+            _ => "acme",
+        };
         let kind = ["verification", "promotional"][n % 2];
         let units = (1 + n % 3).to_string();
         line(&format!("m-{n}"), account, kind, &units, &format!("2026-03-01T09:{:02}:00+08:00", n / 6))
     };
     desk.program.at("2026-03-01T10:00:00+08:00");
-    desk.take("m.csv", file(&(0..300).map(message).collect::<Vec<_>>()));
+    desk.take("m.csv", file(&(0..310).map(message).collect::<Vec<_>>()));
     run(&desk, &["--run-job", "aggregate-charges"]);
     let failures: String = (0..40)
         .map(|n| format!("m-{},acme,failed,2026-03-01T10:00:00+08:00\n", n * 7))
@@ -71,13 +77,16 @@ const FAULTS: &[(&str, &str)] = &[
     ("update account_months set tiers = replace(tiers, '\"verification\",', '\"verification\",1')", "tier"),
 ];
 
+/// Those of these that are no account's own.
+const OF_ALL: &[&str] = &["update batches set rejected = rejected + 1, accepted = accepted - 1"];
+
 #[test]
 fn a_planted_fault_is_found_and_sound_books_are_said_to_be_so() {
     on_both(|database| {
         let desk = open(&database.url);
         let sound = desk.program.run(&["audit", "--json"]).exits(0).json();
-        assert_eq!((&sound["sound"], &sound["accounts"]), (&true.into(), &1.into()));
-        assert_eq!(sound["messages"], 299);
+        assert_eq!((&sound["sound"], &sound["accounts"]), (&true.into(), &2.into()));
+        assert_eq!((&sound["messages"], &sound["parked"]), (&309.into(), &serde_json::json!([])));
         desk.program.run(&["audit"]).exits(0).tells(&["The books are right"]);
         desk.program.run(&["audit", "--quick"]).exits(0).tells(&["The books are right"]);
         block_on(async {
@@ -86,6 +95,10 @@ fn a_planted_fault_is_found_and_sound_books_are_said_to_be_so() {
                 let mut tx = db.write().await.expect("it can be written");
                 let found = planted(&db, &mut tx, fault).await;
                 assert!(found.iter().any(|found| found.contains(words)), "{fault}\nwas told as {found:#?}");
+                let of_acme = of_account(&mut tx, "acme").await;
+                assert_eq!(of_acme.is_right(), OF_ALL.contains(fault), "{fault}\n{:#?}", of_acme.findings);
+                let of_other = of_account(&mut tx, "other").await;
+                assert!(of_other.is_right(), "{fault}\n{:#?}", of_other.findings);
                 tx.rollback().await.expect("it is taken back");
             }
             db.close().await;
@@ -103,21 +116,39 @@ async fn planted(db: &Db, tx: &mut Tx, fault: &str) -> Vec<String> {
     for sql in ledger_open {
         tx.execute(*sql, Vec::new()).await.expect("the ledger can be opened");
     }
-    let touched = tx.execute(fault, Vec::new()).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
+    let of_acme = if OF_ALL.contains(&fault) { "true" } else { "account_id = 'acme'" };
+    let and = if fault.contains(" where ") { "and" } else { "where" };
+    let fault = format!("{fault} {and} {of_acme}");
+    let touched = tx.execute(&*fault, Vec::new()).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
     assert!(touched > 0, "{fault} changes nothing");
     let config = Config::built_in().expect("the shipped configuration");
     audit(tx, &config, true, &Silent).await.expect("it can be audited").findings
+}
+
+/// What the audit of one account says.
+async fn of_account(tx: &mut Tx, id: &str) -> Audit {
+    let config = Config::built_in().expect("the shipped configuration");
+    let ids = [id.to_owned()];
+    audit_accounts(tx, &config, &ids, Depth::Full, &Silent).await.expect("it can be audited")
 }
 
 #[test]
 fn a_wrong_book_is_told_with_exit_code_1_and_where_to_begin() {
     on_both(|database| {
         let desk = open(&database.url);
-        block_on(crate::support::books::change(&desk.url, "update accounts set balance = balance + 1000000"));
+        let fault = "update accounts set balance = balance + 1000000 where account_id = 'acme'";
+        block_on(crate::support::books::change(&desk.url, fault));
         let answer = desk.program.run(&["audit", "--json"]).exits(1).json();
         assert_eq!(answer["sound"], false);
         let first = answer["findings"][0].as_str().expect("a finding");
         assert!(first.contains("I04 an account's balance is the sum of its postings: acme"), "{first}");
         desk.program.run(&["audit"]).exits(1).tells(&["The books are NOT right", "acme"]);
+        let run = |args: &[&str], code| desk.program.run(args).exits(code);
+        run(&["audit", "acme"], 1).tells(&["The books of acme are NOT right", "I04"]);
+        run(&["audit", "acme", "--quick"], 1).tells(&["I04"]);
+        run(&["audit", "other", "acme"], 1).tells(&["The books of acme, other are NOT right"]);
+        run(&["audit", "other"], 0).tells(&["The books of other are right", "anew: 1, with 10 messages"]);
+        run(&["audit", "other", "--quick"], 0).tells(&["The books of other are right"]);
+        desk.program.run(&["audit", "other", "nobody", "--json"]).refuses("unknown_account");
     });
 }

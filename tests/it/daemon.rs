@@ -74,6 +74,8 @@ fn metrics_are_what_prometheus_reads() {
     let desk = Desk::open(&database);
     let stranger = line("m-2", "stranger", "verification", "1", "2026-03-01T09:00:00+08:00");
     desk.take("messages.csv", file(&[plain("m-1"), stranger]));
+    let found_wrong = "insert into audited (account_id, entry_no, at, fault) values ('acme', 0, 0, 'a test')";
+    block_on(change(&desk.url, found_wrong));
     let program = service(&desk.url);
     let daemon = Daemon::start(&program, "daemon");
     wait_until("the messages are charged", || count(&desk.url, UNCHARGED) == 0);
@@ -102,6 +104,7 @@ fn metrics_are_what_prometheus_reads() {
         "quittance_backlog_messages 0",
         "quittance_backlog_batches 0",
         "quittance_parked_accounts 0",
+        "quittance_wrong_accounts 1",
     ] {
         assert!(metrics.contains(wanted), "no `{wanted}` in\n{metrics}");
     }

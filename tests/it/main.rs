@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod audit_jobs;
 mod backup;
 mod bills;
 mod cli;

@@ -59,6 +59,8 @@ fn do_business(program: &mut Program) {
         (&["invoice", "issue", "acme", "--order", "acme-o1"], 0),
         (&["invoice", "return", "acme-i1"], 0),
         (&["invoice", "issue", "acme", "--bill", "2026-03"], 0),
+        (&["--run-job", "audit-changes", "--catch-up"], 0),
+        (&["--run-job", "audit-books", "--catch-up"], 0),
     ];
     program.at("2026-03-01T12:00:00+08:00");
     done.iter().for_each(|(command, code)| drop(program.run(command).exits(*code)));
@@ -160,6 +162,8 @@ fn f109_the_audit_role_reads_everything_but_the_key_and_writes_nothing() {
         &["batch", "list"],
         &["exception", "list", "--all"],
         &["explain", "message", "acme", "m-3"],
+        &["audit", "acme"],
+        &["audit"],
     ];
     commands.iter().for_each(|command| drop(auditor.run(command).exits(0)));
     assert_eq!(digest_of(&audit), digest_of(&roles.url("run")));

@@ -100,7 +100,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "I24 numbers of bills and invoices have no gap and are given once",
-        "select t.series from (select series, series_no from bills union all select series, series_no from invoices \
+        "{all}select t.series from (select series, series_no from bills union all select series, series_no from invoices \
            union all select series, series_no from invoice_returns) t \
          left join number_series n on n.series = t.series group by t.series, n.last \
          having count(*) <> count(distinct t.series_no) or min(t.series_no) <> 1 or count(*) <> max(t.series_no) \

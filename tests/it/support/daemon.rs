@@ -15,6 +15,7 @@ use super::program::Program;
 pub const EVERY_SECOND: &str = "[schedule]\naggregate-charges = \"* * * * * *\"\n\
      expire-plans = \"off\"\nauto-renew = \"off\"\nmonthly-bills = \"off\"\nreview-mail-quotas = \"off\"\n\
      send-reminders = \"off\"\ndeliver-notifications = \"off\"\n\
+     audit-changes = \"off\"\naudit-books = \"off\"\n\
      [http]\nlisten = \"127.0.0.1:0\"\n[runs]\nlease = \"5 seconds\"\n";
 
 /// A daemon that runs until it is told to stop, at the latest when dropped.
