@@ -73,7 +73,11 @@ impl Scope {
             Dialect::Sqlite => "main.",
             Dialect::Postgres => "",
         };
-        let list: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        let mut list: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        if list.is_empty() {
+            // Of no accounts there are no rows; an empty list is no SQL.
+            list.push("null".to_owned());
+        }
         let list = list.join(",");
         Scope::Some(Accounts { list, charged_by: None, batches: None, messages: 0, schema })
     }
