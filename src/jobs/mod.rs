@@ -9,6 +9,7 @@ pub mod settle_receipts;
 pub mod auto_renew;
 pub mod deliver_notifications;
 pub mod expire_plans;
+pub mod housekeeping;
 pub mod monthly_bills;
 pub mod review_mail_quotas;
 pub mod send_reminders;
@@ -202,6 +203,14 @@ pub const ALL: &[Job] = &[
         schedule: "* * * * *",
         irreversible: false,
         work: Work::Steps(|steps| Box::pin(deliver_notifications::run(steps))),
+    },
+    Job {
+        name: "housekeeping",
+        about: "deletes what nothing needs any more: old messages, their receipts, traces of runs",
+        verb: "delete",
+        schedule: "0 5 * * *",
+        irreversible: true,
+        work: Work::Steps(|steps| Box::pin(housekeeping::run(steps))),
     },
 ];
 

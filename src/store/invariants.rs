@@ -1,13 +1,15 @@
 //! What must hold in the books at all times, each as a query for the rows that break it
-//! (I01-I10, I12, I13, I15, I20, I22-I25, I28, I30; D43, F102, R18). Cheap enough to be asked after every
+//! (I01-I10, I12, I13, I15, I20, I22-I25, I28, I30, I36; D43, F102, R18). Cheap enough to be asked after every
 //! step of a scenario.
 
 mod bills;
+mod retention;
 
 use super::bills::changed;
 use super::db::Tx;
 use super::error::StoreError;
 use super::invoices;
+use super::retention::Retired;
 use super::settling::FinalUpTo;
 use crate::domain::product::REFUND_WINDOW;
 use crate::domain::renewal::BEFORE_END;
@@ -165,9 +167,10 @@ const INVARIANTS: &[(&str, &str)] = &[
              where b.run_no is not null and (m.disposition is null or m.disposition = 'too_long') \
              and (s.account_id is null or s.run_no is not null) group by m.account_id) m \
            on m.account_id = a.account_id \
+         left join retired_messages t on t.account_id = a.account_id \
          left join (select account_id, sum(units) as units from not_charged group by account_id) n \
            on n.account_id = a.account_id \
-         where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0)",
+         where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0) + coalesce(t.units, 0)",
     ),
     (
         "I09 free units are those of charges that nobody paid",
@@ -292,23 +295,25 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "I28 a batch's lines are accepted, duplicate, conflict or rejected",
         "select cast(b.batch_no as text) from batches b where \
-         b.accepted <> (select count(*) from messages m where m.batch_no = b.batch_no) \
+         b.accepted - b.retired <> (select count(*) from messages m where m.batch_no = b.batch_no) \
          + (select count(*) from receipts r where r.batch_no = b.batch_no and r.slot not like 'conflict %') \
          or b.rejected <> (select count(*) from batch_lines l where l.batch_no = b.batch_no and verdict = 'rejected')",
     ),
 ];
 
 /// How many there are, with the hashes of bills and of invoices.
-pub const COUNT: usize = INVARIANTS.len() + bills::INVARIANTS.len() + 2;
+pub const COUNT: usize = INVARIANTS.len() + bills::INVARIANTS.len() + retention::INVARIANTS.len() + 2;
 
 /// What is broken, in words; empty when all holds.
 pub async fn broken(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
     let mut broken = Vec::new();
     let done = FinalUpTo::load(tx).await?;
-    for (what, query) in INVARIANTS.iter().chain(bills::INVARIANTS) {
+    let retired = Retired::load(tx).await?;
+    for (what, query) in INVARIANTS.iter().chain(bills::INVARIANTS).chain(retention::INVARIANTS) {
         let query = query
             .replace("{final_window}", &done.window.0.to_string())
             .replace("{final_run}", &done.run_no.to_string())
+            .replace("{retired_run}", &retired.run_no.to_string())
             .replace("{before_end}", &BEFORE_END.to_string())
             .replace("{in_time}", &REFUND_WINDOW.to_string());
         for row in tx.rows(format!("{query} limit 5"), vec![]).await? {
