@@ -97,7 +97,10 @@ fn at(text: &str) -> Timestamp {
 fn the_small_configuration_has_no_fault() {
     let config = Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES).unwrap();
     assert_eq!((config.place.as_str(), config.zone.name()), ("q.toml", "Asia/Shanghai"));
-    assert_eq!((&config.database, config.retention.messages_months, config.max_ahead_minutes), (&None, 13, 5));
+    assert_eq!(
+        (&config.database, config.retention.messages_months, config.max_ahead_minutes),
+        (&None, 13, 5)
+    );
     assert_eq!(config.max_jump_hours, 48);
     assert_eq!((config.unit_word("sms"), config.unit_word("none")), ("message", "unit"));
     let sms = config.catalog.get("sms").unwrap();

@@ -20,7 +20,7 @@ pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let mut housekeeping = Housekeeping { steps, gone: Gone::default(), traces: [0; 3] };
     let retired = housekeeping.advance().await?;
     housekeeping.retire(retired).await?;
-    housekeeping.forget(retired).await?;
+    housekeeping.forget().await?;
     Ok(housekeeping.report(retired))
 }
 
@@ -77,7 +77,7 @@ impl Housekeeping<'_> {
         Ok(())
     }
 
-    async fn forget(&mut self, retired: Retired) -> Result<(), StoreError> {
+    async fn forget(&mut self) -> Result<(), StoreError> {
         let (as_of, kept) = (self.steps.as_of, self.steps.config.retention);
         let zone = self.steps.config.zone;
         let days_before = |days: u32| as_of.plus_micros(-i64::from(days) * Timestamp::DAY).0;
@@ -93,7 +93,7 @@ impl Housekeeping<'_> {
             if let Some(lease) = self.steps.lease {
                 leases::renew(&mut tx, lease).await?;
             }
-            let forgotten = forget_traces(&mut tx, &traces, retired, together).await?;
+            let forgotten = forget_traces(&mut tx, &traces, together).await?;
             self.end(tx).await?;
             self.traces.iter_mut().zip(forgotten).for_each(|(sum, more)| *sum += more);
             if forgotten.iter().all(|count| *count < together) {

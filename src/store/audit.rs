@@ -222,7 +222,8 @@ impl Rows {
     ) -> Result<(), StoreError> {
         self.retired_run = Retired::load(tx).await?.run_no;
         let run_no = self.retired_run;
-        let charges = of("select account_id, run_no, window_start, plan_no, coalesce(unit_price, 0) as price, units, \
+        let charges =
+            of("select account_id, run_no, window_start, plan_no, coalesce(unit_price, 0) as price, units, \
              product, template_type, country from charges");
         let charges = format!("{charges} and run_no <= {run_no} order by account_id, run_no, window_start");
         for row in tx.rows(charges, bound()).await? {
@@ -230,8 +231,10 @@ impl Rows {
             let charge = (numbers, [row.text(6)?, row.text(7)?, row.text(8)?]);
             self.given_charges.entry(row.text(0)?).or_default().push(charge);
         }
-        let returns = of("select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, \
-             units, coalesce(money_to, '') as money_to, charge_run from returns");
+        let returns = of(
+            "select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, \
+             units, coalesce(money_to, '') as money_to, charge_run from returns",
+        );
         for row in tx.rows(format!("{returns} and charge_run <= {run_no}"), bound()).await? {
             let numbers = [row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?, row.int(7)?];
             let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?);

@@ -71,7 +71,8 @@ pub async fn advance(tx: &mut Tx, before: Timestamp) -> Result<Retired, StoreErr
 /// The last run of which everything is over.
 async fn reached(tx: &mut Tx, before: Timestamp) -> Result<Retired, StoreError> {
     let (finals, counted) = (FinalUpTo::load(tx).await?, WrittenUpTo::load(tx).await?);
-    let billed = tx.row("select ends_at, charge_run from bill_months order by month desc limit 1", vec![]).await?;
+    let billed =
+        tx.row("select ends_at, charge_run from bill_months order by month desc limit 1", vec![]).await?;
     let (Some(counted), Some(billed)) = (counted, billed) else { return Ok(Retired::NOTHING) };
     // What was answered of a message of before is older by then, too, and not taken again either.
     let sent_before = before.plus_micros(-(REFUND_WINDOW + RECEIPT_GRACE));

@@ -105,7 +105,10 @@ impl Recount<'_> {
                     format!("plan {to_plan}")
                 }
             };
-            self.add(&format!("return {hi} {lo} part {} from {from_plan} to {to}", failed.part), (*units).into());
+            self.add(
+                &format!("return {hi} {lo} part {} from {from_plan} to {to}", failed.part),
+                (*units).into(),
+            );
         }
     }
 }

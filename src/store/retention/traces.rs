@@ -1,6 +1,5 @@
 //! What runs, deliveries and rejected lines leave behind, and nobody needs for long (F94, F95).
 
-use super::Retired;
 use crate::store::db::{Tx, Value, values};
 use crate::store::error::StoreError;
 use crate::store::runs::COMPLETED;
@@ -10,7 +9,7 @@ use crate::store::runs::COMPLETED;
 pub struct Traces {
     /// Deliveries of notices of before.
     pub deliveries: i64,
-    /// Runs that began before.
+    /// Runs of before, by the clock and by the time they worked at.
     pub runs: i64,
     /// Lines of batches that came before.
     pub rejected_lines: i64,
@@ -29,14 +28,12 @@ struct Trace {
 }
 
 /// Forgets so many of each kind of trace at most; gives the counts of deliveries, runs and lines.
-pub async fn forget_traces(
-    tx: &mut Tx,
-    traces: &Traces,
-    retired: Retired,
-    together: i64,
-) -> Result<[i64; 3], StoreError> {
+pub async fn forget_traces(tx: &mut Tx, traces: &Traces, together: i64) -> Result<[i64; 3], StoreError> {
+    let first_kept = "select coalesce(min(run_no), 9223372036854775807) from batches where kind = 'messages' \
+                      and retired < accepted";
+    let first_kept = tx.int(first_kept, vec![]).await?;
     let mut forgotten = [0; 3];
-    let kinds = [deliveries(traces), runs(traces, retired), rejected_lines(traces)];
+    let kinds = [deliveries(traces), runs(traces, first_kept), rejected_lines(traces)];
     for (forgotten, Trace { table, key, condition, values, statement }) in forgotten.iter_mut().zip(kinds) {
         let portion = format!("select {key} from {table} x where {condition} limit {together}");
         *forgotten = tx.execute(format!("{statement} where ({key}) in ({portion})"), values).await? as i64;
@@ -60,22 +57,24 @@ fn deliveries(traces: &Traces) -> Trace {
 
 /// Runs that changed no books, and those of jobs that the books don't name. A later one must have come at
 /// least as far: by the last of a job it is told what is due, and how far it is. How far charging had come
-/// when a message was charged is told as long as the message is kept (D41).
-fn runs(traces: &Traces, retired: Retired) -> Trace {
+/// when a message was charged is told as long as one of its run is kept (D41).
+fn runs(traces: &Traces, first_kept: i64) -> Trace {
     let nameless: Vec<String> = traces.nameless.iter().map(|job| format!("'{job}'")).collect();
+    let later = format!(
+        "select 1 from job_runs y where y.job = x.job and y.run_no > x.run_no and y.as_of >= x.as_of \
+         and coalesce(y.slot, y.started_at) >= coalesce(x.slot, x.started_at) \
+         and y.outcome in {COMPLETED}"
+    );
     Trace {
         table: "job_runs",
         key: "run_no",
         condition: format!(
-            "x.started_at < $1 and x.outcome <> 'running' \
-             and (x.outcome not in ('done', 'partial') or x.job in ({})) \
-             and (x.job <> 'aggregate-charges' or x.outcome <> 'nothing_to_do' or x.run_no <= $2) \
-             and exists (select 1 from job_runs y where y.job = x.job and y.run_no > x.run_no \
-               and y.outcome in {COMPLETED} and y.as_of >= x.as_of \
-               and coalesce(y.slot, y.started_at) >= coalesce(x.slot, x.started_at))",
+            "x.started_at < $1 and x.as_of < $1 and x.outcome <> 'running' \
+             and (x.outcome not in ('done', 'partial') or x.job in ({})) and exists ({later} \
+               and (x.job <> 'aggregate-charges' or y.run_no < $2))",
             nameless.join(", ")
         ),
-        values: values![traces.runs, retired.run_no],
+        values: values![traces.runs, first_kept],
         statement: "delete from job_runs",
     }
 }
