@@ -116,6 +116,18 @@ fn the_small_configuration_has_no_fault() {
 }
 
 #[test]
+fn each_kind_of_trace_is_kept_as_long_as_is_said() {
+    let shipped = Config::built_in().unwrap();
+    assert_eq!(shipped.retention, Retention::default());
+    let said =
+        "messages = \"24 months\"\ndeliveries = \"1 month\"\nruns = \"7 days\"\nrejected_lines = \"30 days\"";
+    let config = with("messages = \"13 months\"", said).unwrap();
+    let expected =
+        Retention { messages_months: 24, deliveries_months: 1, runs_days: 7, rejected_lines_days: 30 };
+    assert_eq!(config.retention, expected);
+}
+
+#[test]
 fn a_source_may_have_a_zone_of_its_own() {
     let zones = "[ingest]\nmax_ahead = \"10 minutes\"\nzones = { smpp = \"Europe/Berlin\" }\n[retention]";
     let config = with("[retention]", zones).unwrap();

@@ -77,8 +77,9 @@ async fn reached(tx: &mut Tx, before: Timestamp) -> Result<Retired, StoreError> 
     // What was answered of a message of before is older by then, too, and not taken again either.
     let sent_before = before.plus_micros(-(REFUND_WINDOW + RECEIPT_GRACE));
     let sent_before = sent_before.min(finals.window).min(counted.day).min(Timestamp(billed.int(0)?));
-    let sql = "select coalesce((select min(run_no) - 1 from batches where kind = 'messages' and run_no is not null \
-               and last_submit >= $1), (select max(run_no) from batches where kind = 'messages'), 0)";
+    // What waited in suspense was sent before its batch was charged by another run.
+    let sql = "select coalesce(min(run_no) - 1, 9223372036854775807) from batches where kind = 'messages' \
+               and run_no is not null and last_submit >= $1";
     let over = tx.int(sql, values![sent_before.0]).await?;
     let run_no = over.min(finals.run_no).min(counted.run_no).min(billed.int(1)?);
     Ok(Retired { run_no, before })

@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use quittance::audit::audit;
 use quittance::config;
+use quittance::domain::message::{Country, Disposition, MessageKey, MessageRow};
 use quittance::domain::period::Timestamp;
 use quittance::progress::Silent;
 use quittance::store;
+use quittance::store::batches::{Origin, Staging};
 
 use crate::support::books::{assert_sound, block_on, digest_of, read};
 use crate::support::databases::{TestDatabase, on_both, postgres, sqlite};
@@ -374,5 +376,58 @@ fn f95_traces_go_once_nobody_needs_them() {
         assert_eq!(desk.program.run(KEEP).exits(0).json()["outcome"], "nothing_to_do");
         assert_eq!(digest_of(&desk.url), digest);
         assert_sound(&desk.url);
+    });
+}
+
+#[test]
+fn f50_what_went_is_not_taken_again_whatever_is_configured_since_or_read_meanwhile() {
+    on_both(|database| {
+        let mut desk = Desk::open(database);
+        let old = line("m-1", "acme", "promotional", "2", "2026-03-01T09:00:00+08:00");
+        desk.program.at("2026-03-01T10:00:00+08:00");
+        desk.take("m.csv", file(std::slice::from_ref(&old)));
+        all_jobs_at(&mut desk, "2027-05-01T10:00:00+08:00");
+        // A file that was judged before housekeeping, and is written after it.
+        let known = count(&desk, "select count(*) from messages");
+        assert_eq!(desk.program.run(KEEP).exits(0).json()["counts"]["messages"], known);
+        let message = MessageRow {
+            account_id: "acme".into(),
+            key: MessageKey::of("m-1"),
+            raw_id: None,
+            product: "sms-domestic".into(),
+            template_type: "promotional",
+            country: Country::CHINA,
+            disposition: Disposition::Billable,
+            reject_code: None,
+            too_long: false,
+            units: 2,
+            submit_time: at("2026-03-01T09:00:00+08:00"),
+            biz_id: None,
+            out_id: None,
+            recipient_hash: None,
+            size_differs: None,
+        };
+        block_on(async {
+            let db = store::open(&desk.url).await.expect("the database opens");
+            let mut tx = db.stage().await.expect("a transaction begins");
+            let mut staging = Staging::begin(&mut tx).await.expect("it begins");
+            staging.push(&mut tx, 1, &message).await.expect("it is staged");
+            let origin = Origin {
+                source: "generic".into(),
+                name: "late.csv".into(),
+                format: "csv".into(),
+                header: None,
+            };
+            let now = at("2027-05-01T10:00:00+08:00");
+            let refused =
+                staging.finish(&mut tx, &origin, "hash", "", now).await.expect_err("it is too late");
+            assert!(refused.is_busy() && refused.to_string().contains("hand them in again"), "{refused}");
+            drop(tx);
+            db.close().await;
+        });
+        desk.program.configure("[retention]\nmessages = \"60 months\"\n");
+        let again = desk.ingest("again.csv", file(&[old]) + "\n").exits(3).json();
+        assert_eq!((&again["accepted"], &again["rejected"]), (&0.into(), &1.into()), "{again}");
+        desk.program.run(&["audit"]).exits(0);
     });
 }
