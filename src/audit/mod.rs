@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
+use self::recount::given::{Given, GivenCharge, GivenReturn};
 use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
 use crate::config::Config;
 use crate::progress::Progress;
@@ -229,10 +230,28 @@ fn history(rows: &mut Rows, id: &str) -> History {
         plans: rows.plans.remove(id).unwrap_or_default().into_iter().map(bought).collect(),
         sent: Vec::new(),
         failed: rows.failed.remove(id).unwrap_or_default().into_iter().map(failed).collect(),
+        given: given(rows, id),
         billed: rows.billed.as_slice().into(),
         billed_prices: rows.billed_prices.remove(id).unwrap_or_default(),
         left_out: rows.left_out.remove(id).unwrap_or_default(),
     }
+}
+
+/// Charges and returns of messages that are no longer kept.
+fn given(rows: &mut Rows, id: &str) -> Given {
+    let charge = |([run_no, window, plan_no, unit_price, units], class): ([i64; 5], [String; 3])| {
+        let class = class.map(Arc::from);
+        GivenCharge { run_no, window, class, plan_no, unit_price, units }
+    };
+    let mut returns: BTreeMap<_, Vec<GivenReturn>> = BTreeMap::new();
+    for (key, [part, from_plan, to_plan, unit_price, units], money_to) in
+        rows.given_returns.remove(id).unwrap_or_default()
+    {
+        let back = GivenReturn { from_plan, to_plan, money_to, unit_price, units };
+        returns.entry((key, part)).or_default().push(back);
+    }
+    let charges = rows.given_charges.remove(id).unwrap_or_default().into_iter().map(charge).collect();
+    Given { run_no: rows.retired_run, charges, returns }
 }
 
 /// All charged messages on disk, by account: so that memory stays flat and the database is free for

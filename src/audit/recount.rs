@@ -3,11 +3,14 @@
 //!
 //! It takes as given what was handed in (payments, orders, messages, failures), which run took what,
 //! and the account's standing; who paid for each unit, at what price, and what went back, it works out
-//! anew.
+//! anew. Of messages that are no longer kept it takes the charges as given ([`given`]).
+
+pub mod given;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::given::Given;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
 use crate::domain::price::{Rate, Scope};
@@ -81,6 +84,8 @@ pub struct History {
     pub billed_prices: Vec<(i64, String, String, i64, i64)>,
     /// Messages, or parts of them, that were known to have failed before they were charged.
     pub left_out: Vec<((i64, i64), i64)>,
+    /// What was charged for messages that are no longer kept.
+    pub given: Given,
 }
 
 /// A line of the recount: what it is about, and how much of it there is.
@@ -180,7 +185,10 @@ impl<'a> Recount<'a> {
         match what {
             "charge" => {
                 let window = number(words.next()) * 1_000_000;
-                self.charge(entry_no, window, number(words.next()));
+                match number(words.next()) {
+                    run_no if run_no <= self.history.given.run_no => self.take_charges(window, run_no),
+                    run_no => self.charge(entry_no, window, run_no),
+                }
             }
             "return" => {
                 let received_at = number(words.next());
@@ -395,7 +403,10 @@ impl<'a> Recount<'a> {
                 break;
             }
             self.failed += 1;
-            let Some(mut charged) = self.charged.remove(&failed.key) else { continue };
+            let Some(mut charged) = self.charged.remove(&failed.key) else {
+                self.take_return(failed);
+                continue;
+            };
             let billed = self.billed(&charged, failed.run_no);
             let mut units = std::mem::take(&mut charged.units);
             let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);

@@ -157,7 +157,7 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
             ("prices", format!("{} ({price_lists} price lists, {packages} packages)", config.prices_place)),
             ("database", format!("{url} (said by {said_by})")),
             ("zone", config.zone.name().to_owned()),
-            ("messages", format!("kept for {} months", config.dedupe_months)),
+            ("messages", format!("kept for {} months", config.retention.messages_months)),
             ("ahead", format!("{} minutes at most", config.max_ahead_minutes)),
             ("clock jump", format!("{} hours at most", config.max_jump_hours)),
             ("renewals", format!("{} a day and product at most", config.renewals_per_day)),

@@ -18,6 +18,7 @@ pub mod packages;
 pub mod prices;
 pub mod quotas;
 pub mod products;
+pub mod retention;
 pub mod settings;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use self::database::{Database, is_open_to_others};
 use self::notices::Notices;
 use self::products::Products;
 use self::reader::{Fault, File};
+use self::retention::Retention;
 use self::settings::Settings;
 use crate::domain::period::{Timestamp, Zone};
 use crate::domain::price::PriceBook;
@@ -55,8 +57,8 @@ pub struct Config {
     pub database: Option<Database>,
     /// Months, days and validities follow this zone's calendar.
     pub zone: Zone,
-    /// Messages are kept, and so recognised when they come again, for this many months (D71).
-    pub dedupe_months: u32,
+    /// How long what is kept for a time is kept.
+    pub retention: Retention,
     /// A message may be submitted this many minutes ahead of the clock (D58).
     pub max_ahead_minutes: i64,
     /// Zones of sources whose times name none, where they are not the source's usual ones.
@@ -251,7 +253,7 @@ fn assemble(
         prices_place: name(prices_file),
         database: settings.database,
         zone,
-        dedupe_months: settings.dedupe_months,
+        retention: settings.retention,
         max_ahead_minutes: settings.max_ahead_minutes,
         source_zones: settings.source_zones,
         max_jump_hours: settings.max_jump_hours,

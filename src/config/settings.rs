@@ -9,7 +9,8 @@ use super::bills::{Bills, Invoices, read_bills, read_invoices};
 use super::database::{Database, url};
 use super::notices::{self, Notices};
 use super::reader::{Entry, File, Place, Table, closest};
-use super::values::{address, count, flag, hours, minutes, months, one_of, schedule, seconds, text, zone};
+use super::retention::{Retention, read_retention};
+use super::values::{address, count, flag, hours, minutes, one_of, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
 use crate::domain::refund::{MultiPlan, RefundPolicy};
 use crate::ingest::source::Source;
@@ -17,7 +18,6 @@ use crate::jobs;
 use crate::schedule::Schedule;
 
 const DEFAULT_ZONE: &str = "Asia/Shanghai";
-const DEFAULT_DEDUPE_MONTHS: u32 = 13;
 const DEFAULT_MAX_AHEAD_MINUTES: i64 = 5;
 const DEFAULT_MAX_JUMP_HOURS: i64 = 48;
 const DEFAULT_RENEWALS_PER_DAY: i64 = 3;
@@ -33,7 +33,7 @@ pub struct Settings {
     pub database_at: Place,
     /// None where it couldn't be read; the fault is noted.
     pub zone: Option<Zone>,
-    pub dedupe_months: u32,
+    pub retention: Retention,
     pub max_ahead_minutes: i64,
     pub source_zones: BTreeMap<Source, Zone>,
     pub max_jump_hours: i64,
@@ -71,8 +71,7 @@ pub fn read(file: &File<'_>) -> Settings {
         },
         products: named(&mut root, "products", "products.toml"),
         prices: named(&mut root, "prices", "prices.toml"),
-        dedupe_months: in_section(&mut root, "retention", |table| table.optional("messages", months))
-            .unwrap_or(DEFAULT_DEDUPE_MONTHS),
+        retention: read_retention(&mut root),
         max_ahead_minutes: in_section(&mut root, "ingest", |table| {
             source_zones = zones_of_sources(table);
             table.optional("max_ahead", minutes)

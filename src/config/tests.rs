@@ -97,7 +97,10 @@ fn at(text: &str) -> Timestamp {
 fn the_small_configuration_has_no_fault() {
     let config = Config::from_texts(QUITTANCE, PRODUCTS, PRICES, NAMES).unwrap();
     assert_eq!((config.place.as_str(), config.zone.name()), ("q.toml", "Asia/Shanghai"));
-    assert_eq!((&config.database, config.dedupe_months, config.max_ahead_minutes), (&None, 13, 5));
+    assert_eq!(
+        (&config.database, config.retention.messages_months, config.max_ahead_minutes),
+        (&None, 13, 5)
+    );
     assert_eq!(config.max_jump_hours, 48);
     assert_eq!((config.unit_word("sms"), config.unit_word("none")), ("message", "unit"));
     let sms = config.catalog.get("sms").unwrap();
@@ -110,6 +113,18 @@ fn the_small_configuration_has_no_fault() {
         [shown("A1", "individual"), shown("A2", "individual"), shown("A2", "enterprise")],
         ["65", "80", "75"]
     );
+}
+
+#[test]
+fn each_kind_of_trace_is_kept_as_long_as_is_said() {
+    let shipped = Config::built_in().unwrap();
+    assert_eq!(shipped.retention, Retention::default());
+    let said =
+        "messages = \"24 months\"\ndeliveries = \"1 month\"\nruns = \"7 days\"\nrejected_lines = \"30 days\"";
+    let config = with("messages = \"13 months\"", said).unwrap();
+    let expected =
+        Retention { messages_months: 24, deliveries_months: 1, runs_days: 7, rejected_lines_days: 30 };
+    assert_eq!(config.retention, expected);
 }
 
 #[test]

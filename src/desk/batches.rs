@@ -9,9 +9,9 @@ use crate::ingest::messages::MessageJudge;
 use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::source::Source;
 use crate::ingest::{IngestError, Kind, LineFault};
-use crate::intake::{Inbox, IntakeError, Row, terms};
+use crate::intake::{Inbox, IntakeError, Known, Row, terms};
 use crate::store::batches::{self, BatchRow, Ingested, Origin};
-use crate::store::{Db, StoreError, recipient_key};
+use crate::store::{Db, StoreError};
 
 /// What a retry came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +36,11 @@ pub async fn retry_batch(
         return Err(DeskError::refused("unknown_batch", message));
     };
     let fault = |source: IngestError| IntakeError::Ingest { place: format!("batch {batch_no}"), source };
-    let key = recipient_key(&mut tx).await?;
+    let known = Known::load(&mut tx).await?;
     let source = Source::parse(&batch.source).map_err(fault)?;
     let kind = Kind::parse(&batch.kind)
         .ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is of the kind {}", batch.kind)))?;
-    let judge = AnyJudge::new(kind, terms(config, source, as_of, &key)).map_err(fault)?;
+    let judge = AnyJudge::new(kind, terms(config, source, as_of, &known)).map_err(fault)?;
     let mut staging = Inbox::begin(&mut tx, kind, as_of).await?;
     let (mut taken, mut still_rejected) = (Vec::new(), 0);
     for line in batches::lines(&mut tx, batch_no).await? {

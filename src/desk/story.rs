@@ -16,6 +16,7 @@ use crate::store::failures::FailedMessage;
 use crate::store::invoices::orders_of_plans;
 use crate::store::messages::{self, PaidPart, StoredMessage};
 use crate::store::receipts::{self, StoredReceipt};
+use crate::store::retention::{self, Retired};
 use crate::store::returns::{self, ReturnRow};
 use crate::store::{StoreError, Tx, bills, runs, settling};
 
@@ -66,9 +67,7 @@ pub async fn tell(
     now: Timestamp,
 ) -> Result<Story, DeskError> {
     let Some(stored) = messages::find(tx, account_id, message_id).await? else {
-        let text =
-            format!("account `{account_id}` has no message `{message_id}`; was it rejected at ingest?");
-        return Err(DeskError::refused("unknown_message", text));
+        return Err(unknown(tx, config, account_id, message_id).await?);
     };
     let key = stored.message.key;
     let settled = settling::settled_parts(tx, [(account_id, key)]).await?;
@@ -108,6 +107,25 @@ pub async fn tell(
     story.is_final = story.is_final(product, now);
     story.if_failed_now = story.if_failed(tx, config, product, now).await?;
     Ok(story)
+}
+
+/// Why nothing can be told. Of messages that are no longer kept not even the ids are.
+async fn unknown(
+    tx: &mut Tx,
+    config: &Config,
+    account_id: &str,
+    message_id: &str,
+) -> Result<DeskError, StoreError> {
+    let none = format!("account `{account_id}` has no message `{message_id}`");
+    if retention::of_account(tx, account_id).await? == 0 {
+        return Ok(DeskError::refused("unknown_message", format!("{none}; was it rejected at ingest?")));
+    }
+    let before = config.zone.format(Retired::load(tx).await?.before);
+    let text = format!(
+        "{none}: those submitted before {before} are no longer kept (retention.messages); if it is younger, was \
+         it rejected at ingest?"
+    );
+    Ok(DeskError::refused("not_kept", text))
 }
 
 /// The bill and the invoice of a message.

@@ -123,6 +123,12 @@ impl Zone {
         self.resolve(end.unwrap_or(NaiveDateTime::MAX))
     }
 
+    /// The same local time a number of calendar months earlier, clamped to that month's last day.
+    pub fn months_before(self, at: Timestamp, months: u32) -> Timestamp {
+        let earlier = self.local(at).naive_local().checked_sub_months(Months::new(months));
+        earlier.map_or(Timestamp(i64::MIN), |earlier| self.resolve(earlier))
+    }
+
     /// A local time as a moment: in a gap the first moment after it, in an overlap the earlier.
     pub fn resolve(self, local: NaiveDateTime) -> Timestamp {
         match self.0.from_local_datetime(&local) {

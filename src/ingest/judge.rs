@@ -1,7 +1,5 @@
 //! What lines are judged by, whatever they bring: accounts, ids, times, recipients and counts.
 
-use chrono::{DateTime, Months};
-
 use super::fields::{Field, Fields, Lines, Name, missing};
 use super::recipient::{BareNumber, PhoneNumber, RecipientKey};
 use super::source::Source;
@@ -24,6 +22,9 @@ pub struct Terms<'a> {
     pub source_zone: Option<Zone>,
     /// How long messages are kept, and so how far back a repeated one is noticed (D71).
     pub dedupe_months: u32,
+    /// Messages of before this moment are gone, whatever is configured since: one of them that came again
+    /// would be charged again.
+    pub retired_before: Timestamp,
     /// How far a sender's clock may be ahead (D58).
     pub max_ahead_minutes: i64,
     pub recipient_key: &'a [u8; 32],
@@ -78,7 +79,7 @@ impl Basis {
             source: terms.source,
             bare_number: terms.source.bare_number(),
             time_forms,
-            earliest: months_before(terms.as_of, terms.dedupe_months, terms.zone),
+            earliest: terms.zone.months_before(terms.as_of, terms.dedupe_months).max(terms.retired_before),
             latest: terms.as_of.plus_micros(terms.max_ahead_minutes.saturating_mul(Timestamp::MINUTE)),
             recipient_key: RecipientKey::new(terms.recipient_key),
         }
@@ -169,13 +170,6 @@ pub(super) fn check_columns(
         }
     };
     Err(IngestError::MissingColumn { field: field.name(), mend })
-}
-
-/// The same local time a number of calendar months earlier.
-fn months_before(at: Timestamp, months: u32, zone: Zone) -> Timestamp {
-    let local = DateTime::parse_from_rfc3339(&zone.format(at)).ok();
-    let earlier = local.and_then(|local| local.naive_local().checked_sub_months(Months::new(months)));
-    earlier.map_or(Timestamp(i64::MIN), |earlier| zone.resolve(earlier))
 }
 
 /// A whole number of 1 to a million in plain digits: no sign, point or exponent (F74).

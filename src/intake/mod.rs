@@ -19,14 +19,14 @@ pub use self::batch::Inbox;
 use self::input::Opened;
 pub use self::input::{Footprint, Input};
 use self::reading::{End, Portion, read};
-pub use self::reading::{Reading, Row, terms};
+pub use self::reading::{Known, Reading, Row, terms};
 use crate::config::Config;
 use crate::ingest::IngestError;
 use crate::progress::Progress;
 use crate::store::batches::{self, BatchRow, Ingested, Origin};
 use crate::store::leases::{self, Lease};
 use crate::store::runs;
-use crate::store::{Db, StoreError, Tx, recipient_key};
+use crate::store::{Db, StoreError, Tx};
 
 /// Why an input was not taken. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
@@ -60,15 +60,12 @@ pub async fn take(
     let place = input.name();
     let input = Opened::open(input).await.map_err(unreadable(&place))?;
     let before = input.footprint().map_err(unreadable(&place))?;
-    let key = {
-        let mut tx = db.read().await?;
-        recipient_key(&mut tx).await?
-    };
+    let known = Known::load(&mut db.read().await?).await?;
     progress.begin("ingesting", before.as_ref().map(|file| file.bytes));
     let (sender, receiver) = mpsc::channel(32);
     let reader = tokio::task::spawn_blocking({
         let (config, input) = (Arc::clone(config), input.clone());
-        move || read(&config, &input, reading, &key, &sender)
+        move || read(&config, &input, reading, &known, &sender)
     });
 
     let mut tx = db.stage().await?;

@@ -16,6 +16,8 @@ use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
 use crate::ingest::{IngestError, Kind, LineFault};
+use crate::store::retention::Retired;
+use crate::store::{StoreError, Tx, recipient_key};
 
 /// How an input is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -66,10 +68,10 @@ pub(super) fn read(
     config: &Config,
     input: &Opened,
     reading: Reading,
-    key: &[u8; 32],
+    known: &Known,
     sender: &mpsc::Sender<Portion>,
 ) -> Result<End, IngestError> {
-    let terms = terms(config, reading.source, reading.as_of, key);
+    let terms = terms(config, reading.source, reading.as_of, known);
     let format = reading.format.or_else(|| Format::of_file_name(&input.name));
     match reading.kind {
         Kind::Messages => {
@@ -115,16 +117,31 @@ fn judge_all<R: Read, J: Judge>(
     })
 }
 
-pub fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, key: &'a [u8; 32]) -> Terms<'a> {
+/// What the books tell whoever reads lines for them.
+#[derive(Clone, Debug)]
+pub struct Known {
+    recipient_key: [u8; 32],
+    retired_before: Timestamp,
+}
+
+impl Known {
+    pub async fn load(tx: &mut Tx) -> Result<Known, StoreError> {
+        let retired_before = Retired::load(tx).await?.before;
+        Ok(Known { recipient_key: recipient_key(tx).await?, retired_before })
+    }
+}
+
+pub fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, known: &'a Known) -> Terms<'a> {
     Terms {
         catalog: &config.catalog,
         source,
         as_of,
         zone: config.zone,
         source_zone: config.source_zones.get(&source).copied(),
-        dedupe_months: config.dedupe_months,
+        dedupe_months: config.retention.messages_months,
         max_ahead_minutes: config.max_ahead_minutes,
-        recipient_key: key,
+        retired_before: known.retired_before,
+        recipient_key: &known.recipient_key,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod settle_receipts;
 pub mod auto_renew;
 pub mod deliver_notifications;
 pub mod expire_plans;
+pub mod housekeeping;
 pub mod monthly_bills;
 pub mod review_mail_quotas;
 pub mod send_reminders;
@@ -225,6 +226,14 @@ pub const ALL: &[Job] = &[
         schedule: "0 4 * * *",
         irreversible: false,
         work: Work::Steps(|steps| Box::pin(audit_books::run(steps))),
+    },
+    Job {
+        name: "housekeeping",
+        about: "deletes what nothing needs any more: old messages, their receipts, traces of runs",
+        verb: "delete",
+        schedule: "0 5 * * *",
+        irreversible: true,
+        work: Work::Steps(|steps| Box::pin(housekeeping::run(steps))),
     },
 ];
 

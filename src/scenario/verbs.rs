@@ -27,6 +27,9 @@ use crate::store::{returns, status};
 
 /// Counts of a settling run that its returns do not show.
 const TOLD: &[&str] = &["no_money", "late", "exceptions", "waiting", "finalised", "parked"];
+/// What housekeeping deleted of the books, and what of it something still needs. How many runs there were
+/// depends on what the story did before.
+const GONE: &[&str] = &["messages", "receipts", "needed", "rejected_lines"];
 
 pub(super) type Arguments<'a> = ArgumentConsumer<'a>;
 
@@ -338,9 +341,14 @@ impl Stage {
             }
             said.push_str(&return_words(&returns));
             said.push_str(&self.review_lines(finished.run_no)?);
-            if job.name == "settle-receipts" {
+            let told: &[&str] = match job.name {
+                "settle-receipts" => TOLD,
+                "housekeeping" => GONE,
+                _ => &[],
+            };
+            if !told.is_empty() {
                 for (name, count) in
-                    finished.counts.iter().filter(|(name, count)| *count != 0 && TOLD.contains(name))
+                    finished.counts.iter().filter(|(name, count)| *count != 0 && told.contains(name))
                 {
                     let _ = writeln!(said, "{count} {}", name.replace('_', " "));
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::db::{Row, Tx};
 use super::dialect::for_each_row;
 use super::error::StoreError;
+use super::retention::Retired;
 use super::scope::Scope;
 use crate::domain::period::WINDOW;
 
@@ -19,20 +20,22 @@ pub struct ChargedMessage<'a> {
     pub key: (i64, i64),
 }
 
-/// Streams the charged messages of accounts by account, and for each as they were charged: by run, window and arrival.
+/// Streams the charged messages of accounts by account, and for each as they were charged: by run, window and
+/// arrival; but for those of retired runs, of which not all are kept.
 /// Those that were left out of their charge, since their failure was known, are among them.
 pub async fn for_each_charged(
     tx: &mut Tx,
     scope: &Scope,
     mut each: impl FnMut(ChargedMessage<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let retired_run = Retired::load(tx).await?.run_no;
     let sql = format!(
         "select m.account_id, m.product, m.template_type, m.country, coalesce(s.run_no, b.run_no) as run, m.units, \
            m.submit_time, m.id_hi, m.id_lo \
          from messages m join batches b on b.batch_no = m.batch_no \
          left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
          where (m.disposition is null or m.disposition = 'too_long') and b.run_no is not null \
-         and (s.account_id is null or s.run_no is not null) \
+         and (s.account_id is null or s.run_no is not null) and coalesce(s.run_no, b.run_no) > {retired_run} \
          order by m.account_id, run, m.submit_time - m.submit_time % {WINDOW}, m.batch_no, m.line"
     );
     for_each_row(tx, &scope.narrow(&sql), "ttttiiiii", |row| {
@@ -62,6 +65,11 @@ pub type FailedRow = (i64, i64, Key, i64);
 pub type BilledRow = (i64, String, String, i64, i64);
 /// Product, day, and the free units that it allowed a day and in all.
 pub type AllowedRow = (String, i64, i64, i64);
+/// Run, window, plan, price of a unit and units of a charge; its class.
+pub type GivenChargeRow = ([i64; 5], [String; 3]);
+/// The message; part, plan that had paid, plan that took it (0: none), price of a unit and units; what money
+/// was given back to.
+pub type GivenReturnRow = (Key, [i64; 5], String);
 /// Plan, order, size, start, end and refund (0: none); product; countries.
 pub type PlanRow = ([i64; 6], String, String);
 
@@ -86,6 +94,10 @@ pub struct Rows {
     /// last run that settled before, end of the month, last charging run: of all accounts
     pub billed: Vec<(i64, i64, i64)>,
     pub billed_prices: BTreeMap<String, Vec<BilledRow>>,
+    /// The last run whose messages are no longer kept, and what such runs charged and gave back.
+    pub retired_run: i64,
+    pub given_charges: BTreeMap<String, Vec<GivenChargeRow>>,
+    pub given_returns: BTreeMap<String, Vec<GivenReturnRow>>,
     /// What the books hold, in the words of the recount.
     pub stored: BTreeMap<String, BTreeMap<String, i128>>,
 }
@@ -120,13 +132,16 @@ const STORED: &[&str] = &[
 
 /// Returns in the order in which their failures came.
 const FAILED: &str = "select r.account_id, r.run_no, r.received_at, r.id_hi, r.id_lo, r.part, \
-      min(coalesce(f.batch_no, q.batch_no, 0)) as batch, min(coalesce(f.line, q.line, 0)) as line \
+      min(coalesce(f.batch_no, q.batch_no, t.batch_no, 0)) as batch, \
+      min(coalesce(f.line, q.line, t.line, 0)) as line \
     from returns r \
     left join failures f on f.id_hi = r.id_hi and f.id_lo = r.id_lo and f.part = r.part \
       and f.account_id in (r.account_id, '') and f.answer = 'returned' \
     left join messages m on m.account_id = r.account_id and m.id_hi = r.id_hi and m.id_lo = r.id_lo \
     left join failures q on q.biz_id = m.biz_id and q.recipient_hash = m.recipient_hash and q.part = r.part \
       and q.account_id in (r.account_id, '') and q.answer = 'returned' \
+    left join retired_failures t on t.account_id = r.account_id and t.id_hi = r.id_hi and t.id_lo = r.id_lo \
+      and t.part = r.part \
     where r.seq = 1 \
     group by r.account_id, r.run_no, r.received_at, r.id_hi, r.id_lo, r.part \
     order by r.account_id, r.run_no, r.received_at, batch, line";
@@ -190,12 +205,41 @@ impl Rows {
             let failed = (row.int(1)?, row.int(2)?, (row.int(3)?, row.int(4)?), row.int(5)?);
             rows.failed.entry(row.text(0)?).or_default().push(failed);
         }
+        rows.load_given(tx, of).await?;
         for sql in STORED {
             for row in tx.rows(of(sql), vec![]).await? {
                 rows.add_stored(&row)?;
             }
         }
         Ok(rows)
+    }
+
+    /// What is taken as the books say it.
+    async fn load_given(&mut self, tx: &mut Tx, of: impl Fn(&str) -> String) -> Result<(), StoreError> {
+        let run_no = Retired::load(tx).await?.run_no;
+        self.retired_run = run_no;
+        if run_no == 0 {
+            return Ok(());
+        }
+        let charges = format!(
+            "select account_id, run_no, window_start, plan_no, coalesce(unit_price, 0) as price, units, product, \
+             template_type, country from charges where run_no <= {run_no} order by account_id, run_no, window_start"
+        );
+        for row in tx.rows(of(&charges), vec![]).await? {
+            let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?];
+            let charge = (numbers, [row.text(6)?, row.text(7)?, row.text(8)?]);
+            self.given_charges.entry(row.text(0)?).or_default().push(charge);
+        }
+        let returns = format!(
+            "select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, units, \
+             coalesce(money_to, '') as money_to from returns where charge_run <= {run_no}"
+        );
+        for row in tx.rows(of(&returns), vec![]).await? {
+            let numbers = [row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?, row.int(7)?];
+            let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?);
+            self.given_returns.entry(row.text(0)?).or_default().push(back);
+        }
+        Ok(())
     }
 
     fn add_stored(&mut self, row: &Row) -> Result<(), StoreError> {

@@ -38,6 +38,30 @@ pub fn for_update_nowait(dialect: Dialect) -> &'static str {
     }
 }
 
+/// Where rows lie in their table: the first and the last place of some of them as a query for two numbers,
+/// and how many places hold some 20,000 messages. A row of SQLite has a number, one of PostgreSQL lies on a
+/// page.
+pub fn place_span(dialect: Dialect) -> (&'static str, i64) {
+    match dialect {
+        Dialect::Sqlite => ("min(rowid), max(rowid)", 20_000),
+        Dialect::Postgres => (
+            "cast((cast(cast(min(ctid) as text) as point))[0] as bigint), \
+             cast((cast(cast(max(ctid) as text) as point))[0] as bigint)",
+            300,
+        ),
+    }
+}
+
+/// The condition that rows of a table lie at a place or after it, and before another.
+pub fn places_between(dialect: Dialect, table: &str, (from, upto): (i64, i64)) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("{table}.rowid >= {from} and {table}.rowid < {upto}"),
+        Dialect::Postgres => {
+            format!("{table}.ctid >= cast('({from},0)' as tid) and {table}.ctid < cast('({upto},0)' as tid)")
+        }
+    }
+}
+
 /// A column of a bulk row or of a streamed row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field<'a> {

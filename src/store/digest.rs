@@ -3,13 +3,15 @@
 //!
 //! Canonical means sorted, without surrogate numbers (batches, runs) and wall times, and summed
 //! over what may be cut differently: charges and returns over the runs of a window, postings over a month.
-//! An exception that was listed twice is one.
+//! An exception that was listed twice is one. What is no longer kept is in it all the same (I36).
 
 use sha2::{Digest, Sha256};
 
 use super::db::Tx;
-use super::dialect::{Field, for_each_row};
+use super::dialect::for_each_row;
 use super::error::StoreError;
+use super::retention::{self, DIGESTED, DIGESTED_TYPES};
+use super::row_sum::hash_row;
 use crate::domain::period::{Timestamp, Zone};
 
 /// The sections of the books: a name, the query, the types of its columns.
@@ -114,12 +116,6 @@ const SECTIONS: &[(&str, &str, &str)] = &[
         "tiit",
     ),
     (
-        "receipts",
-        "select account_id, id_hi, id_lo, part, status from receipts where slot = 'final' \
-         order by id_hi, id_lo, account_id, part",
-        "tiiit",
-    ),
-    (
         "failures",
         "select account_id, id_hi, id_lo, part, coalesce(answer, 'open') from failures \
          order by id_hi, id_lo, account_id, part",
@@ -181,11 +177,20 @@ pub async fn digest(tx: &mut Tx, zone: Zone) -> Result<String, StoreError> {
     for (name, query, types) in SECTIONS {
         hash.update(format!("[{name}]\n"));
         for_each_row(tx, query, types, |row| {
-            add(&mut hash, row);
+            hash_row(&mut hash, row);
             Ok(())
         })
         .await?;
     }
+    // By sum: those that are no longer kept are added to those that are, in whatever order.
+    let mut sum = retention::receipts(tx).await?;
+    let finals = format!("select {DIGESTED} from receipts where slot = 'final'");
+    for_each_row(tx, &finals, DIGESTED_TYPES, |row| {
+        sum.add(row);
+        Ok(())
+    })
+    .await?;
+    hash.update(format!("[receipts]\n{sum}\n"));
     hash.update("[postings]\n");
     let mut sum = MonthSum { key: None, amount: 0 };
     for_each_row(tx, POSTINGS, "ttitii", |row| {
@@ -197,18 +202,6 @@ pub async fn digest(tx: &mut Tx, zone: Zone) -> Result<String, StoreError> {
     .await?;
     sum.write(&mut hash);
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn add(hash: &mut Sha256, row: &[Field<'_>]) {
-    for field in row {
-        match field {
-            Field::Int(value) => hash.update(format!("{value}\t")),
-            // Lengths first: no text can pass for two.
-            Field::Text(text) => hash.update(format!("{}:{text}\t", text.len())),
-            Field::Null => hash.update("-\t"),
-        }
-    }
-    hash.update("\n");
 }
 
 /// Sums consecutive postings of one month.

@@ -30,6 +30,10 @@ pub enum StoreError {
     Held { job: &'static str, owner: String },
     #[error("the lease of `{job}` was lost to another run; nothing was written, try again when it is done")]
     Fenced { job: &'static str },
+    #[error(
+        "messages as old as some of these were retired while they were read; nothing was taken, hand them in again"
+    )]
+    RetiredMeanwhile,
     #[error("two transactions got in each other's way; nothing was written, try again")]
     Collision,
     #[error("the connection to the database was lost or can't be had; try again")]
@@ -62,7 +66,11 @@ impl StoreError {
     pub fn is_busy(&self) -> bool {
         matches!(
             self,
-            StoreError::Busy | StoreError::Held { .. } | StoreError::Fenced { .. } | StoreError::Collision
+            StoreError::Busy
+                | StoreError::Held { .. }
+                | StoreError::Fenced { .. }
+                | StoreError::Collision
+                | StoreError::RetiredMeanwhile
         )
     }
 

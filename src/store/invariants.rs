@@ -1,13 +1,15 @@
 //! What must hold in the books at all times, each as a query for the rows that break it
-//! (I01-I10, I12, I13, I15, I20, I22-I25, I28, I30; D43, F102, R18). Cheap enough to be asked after every
+//! (I01-I10, I12, I13, I15, I20, I22-I25, I28, I30, I36; D43, F102, R18). Cheap enough to be asked after every
 //! step of a scenario.
 
 mod bills;
+mod retention;
 
 use super::bills::changed;
 use super::db::Tx;
 use super::error::StoreError;
 use super::invoices;
+use super::retention::Retired;
 use super::scope::{Scope, goes_through_messages};
 use super::settling::FinalUpTo;
 use crate::domain::product::REFUND_WINDOW;
@@ -169,9 +171,10 @@ const INVARIANTS: &[(&str, &str)] = &[
              where b.run_no is not null and (m.disposition is null or m.disposition = 'too_long') \
              and (s.account_id is null or s.run_no is not null) group by m.account_id) m \
            on m.account_id = a.account_id \
+         left join retired_messages t on t.account_id = a.account_id \
          left join (select account_id, sum(units) as units from not_charged group by account_id) n \
            on n.account_id = a.account_id \
-         where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0)",
+         where coalesce(c.units, 0) + coalesce(n.units, 0) <> coalesce(m.units, 0) + coalesce(t.units, 0)",
     ),
     (
         // The charges of some accounts are found by their ledgers: only among all could one be missed.
@@ -313,7 +316,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "I28 a batch's lines are accepted, duplicate, conflict or rejected",
         "{all}select cast(b.batch_no as text) from batches b where \
-         b.accepted <> (select count(*) from messages m where m.batch_no = b.batch_no) \
+         b.accepted - b.retired <> (select count(*) from messages m where m.batch_no = b.batch_no) \
          + (select count(*) from receipts r where r.batch_no = b.batch_no and r.slot not like 'conflict %') \
          or b.rejected <> (select count(*) from batch_lines l where l.batch_no = b.batch_no and verdict = 'rejected')",
     ),
@@ -338,7 +341,8 @@ pub async fn ask(tx: &mut Tx, scope: &Scope, with_messages: bool) -> Result<(i64
     let mut broken = Vec::new();
     let mut asked = 0;
     let done = FinalUpTo::load(tx).await?;
-    for (what, query) in INVARIANTS.iter().chain(bills::INVARIANTS) {
+    let retired = Retired::load(tx).await?;
+    for (what, query) in INVARIANTS.iter().chain(bills::INVARIANTS).chain(retention::INVARIANTS) {
         let of_all = query.starts_with("{all}");
         let left_out = !with_messages && goes_through_messages(query);
         if !scope.is_all() && (of_all || left_out) {
@@ -348,6 +352,7 @@ pub async fn ask(tx: &mut Tx, scope: &Scope, with_messages: bool) -> Result<(i64
             .trim_start_matches("{all}")
             .replace("{final_window}", &done.window.0.to_string())
             .replace("{final_run}", &done.run_no.to_string())
+            .replace("{retired_run}", &retired.run_no.to_string())
             .replace("{before_end}", &BEFORE_END.to_string())
             .replace("{in_time}", &REFUND_WINDOW.to_string());
         asked += 1;

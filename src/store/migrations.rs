@@ -19,6 +19,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("bills", include_str!("../../migrations/0010_bills.sql")),
     ("delivery", include_str!("../../migrations/0011_delivery.sql")),
     ("mail", include_str!("../../migrations/0012_mail.sql")),
+    ("retention", include_str!("../../migrations/0013_retention.sql")),
     ("audited", include_str!("../../migrations/0014_audited.sql")),
 ];
 

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! PREFIX_owner   owns the schema and migrates it
-//! PREFIX_run     runs jobs and takes orders: it can add to the ledger but not change it
+//! PREFIX_run     runs jobs and takes orders: it can add to the ledger but not change it, and deletes nothing
+//!                but what `housekeeping` does
 //! PREFIX_audit   reads everything but the key of the recipients' hashes
 //! ```
 //! The prefix is kept in the database, so that each later migration gives rights on its new tables.
@@ -12,7 +13,7 @@ use super::db::{Db, Tx, values};
 use super::error::StoreError;
 use super::facts;
 
-/// Tables to which rows are added and never changed.
+/// Tables to which rows are added, and whose rows are never changed.
 const ADDED_TO: &[&str] = &[
     "account_events",
     "account_kinds",
@@ -33,10 +34,13 @@ const ADDED_TO: &[&str] = &[
     "receipts",
     "refunds",
     "renewals",
+    "retired_failures",
     "returns",
     "top_ups",
     "withdrawals",
 ];
+/// Tables of which housekeeping deletes what nothing needs any more.
+const DELETED_FROM: &[&str] = &["deliveries", "job_runs", "messages", "receipts"];
 /// Tables that only migrations write.
 const MIGRATED: &[&str] = &["_sqlx_migrations"];
 
@@ -129,7 +133,8 @@ pub async fn grant(db: &Db, roles: &Roles) -> Result<(), StoreError> {
             name if ADDED_TO.contains(&name) => "insert",
             _ => "insert, update",
         };
-        tx.execute(format!("grant {writes} on {name} to {run}"), vec![]).await?;
+        let deletes = if DELETED_FROM.contains(&name.as_str()) { ", delete" } else { "" };
+        tx.execute(format!("grant {writes}{deletes} on {name} to {run}"), vec![]).await?;
     }
     let names = schema(&mut tx).await?;
     tx.execute(format!("grant usage on all sequences in schema {names} to {run}"), vec![]).await?;

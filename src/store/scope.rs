@@ -53,6 +53,8 @@ const TABLES: &[&str] = &[
     "quota_reviews",
     "refunds",
     "renewals",
+    "retired_failures",
+    "retired_messages",
     "returns",
     "suspense",
     "tier_counters",
@@ -94,10 +96,10 @@ impl Scope {
         let few = runs.len() * ids.len() <= MANY_PAIRS;
         let runs = runs.join(",");
         let sql = format!(
-            "select batch_no, accepted from batches where run_no in ({runs}) \
-             union select b.batch_no, b.accepted from suspense s join batches b on b.batch_no = s.batch_no \
+            "select batch_no, accepted - retired from batches where run_no in ({runs}) \
+             union select b.batch_no, b.accepted - b.retired from suspense s join batches b on b.batch_no = s.batch_no \
              where s.account_id in ({list}) \
-             union select b.batch_no, b.accepted from not_charged n join messages m on m.id_hi = n.id_hi \
+             union select b.batch_no, b.accepted - b.retired from not_charged n join messages m on m.id_hi = n.id_hi \
                and m.id_lo = n.id_lo and m.account_id = n.account_id join batches b on b.batch_no = m.batch_no \
              where n.account_id in ({list})"
         );

@@ -9,6 +9,7 @@ use super::batches::{Ingested, MESSAGES, NewBatch, Origin, correct_counts, find}
 use super::db::{Dialect, Tx, values};
 use super::dialect::{Bulk, CopyRows};
 use super::error::StoreError;
+use super::retention::Retired;
 use super::runs::take_turn;
 use crate::domain::message::{Disposition, MessageRow};
 use crate::domain::period::Timestamp;
@@ -182,6 +183,11 @@ impl Staging {
         }
         self.faults.flush(tx).await?;
         self.take_turn(tx).await?;
+        // What was retired while the file was read is not known any more, and would be charged again.
+        let retired = Retired::load(tx).await?;
+        if self.taken.first_submit.is_some_and(|first| first < retired.before) {
+            return Err(StoreError::RetiredMeanwhile);
+        }
         let taken = &self.taken;
         let new = NewBatch {
             batch_no: (tx.dialect() == Dialect::Postgres).then_some(self.batch_no),

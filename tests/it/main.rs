@@ -21,6 +21,7 @@ mod faults_restart;
 mod formats;
 mod hostile;
 mod hostile_files;
+mod housekeeping;
 mod mail;
 mod invoice_files;
 mod journal;

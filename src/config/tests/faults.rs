@@ -54,6 +54,13 @@ fn faults_of_settings_are_told() {
              q.toml:7:7: `aws`: this is a number: write a text in quotes",
         ),
         (
+            "messages = \"13 months\"",
+            "deliveries = \"90 days\"\nruns = \"2 years\"\nrejected_line = \"9 days\"",
+            "q.toml:3:14: `deliveries`: this is counted in months: write such as \"13 months\"\n\
+             q.toml:4:8: `runs`: `2 years` is not a number of days up to a year: write such as \"3 days\"\n\
+             q.toml:5:1: the key `rejected_line` is unknown: did you mean `rejected_lines`?",
+        ),
+        (
             "[retention]\nmessages = \"13 months\"",
             "retention = 13",
             "q.toml:2:13: `retention`: this is a number: write a table, { .. }",

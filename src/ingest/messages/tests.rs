@@ -60,6 +60,7 @@ pub fn terms(catalog: &Catalog, source: Source) -> Terms<'_> {
         zone: Zone::parse("Asia/Shanghai").unwrap(),
         source_zone: None,
         dedupe_months: 13,
+        retired_before: Timestamp(i64::MIN),
         max_ahead_minutes: 5,
         recipient_key: &[7; 32],
     }

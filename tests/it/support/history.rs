@@ -132,6 +132,8 @@ pub enum Step {
     Receipts { receipts: Vec<Receipt>, at: Timestamp },
     Settle { at: Timestamp },
     Expire { at: Timestamp },
+    Bill { at: Timestamp },
+    Keep { at: Timestamp },
 }
 
 /// One day of a history.
@@ -270,6 +272,9 @@ pub struct Books {
     files: u32,
 }
 
+/// Messages are kept as briefly as can be, so that short histories outlive them.
+const SETTINGS: &str = "[retention]\nmessages = \"1 month\"\n";
+
 fn config() -> Config {
     let names = Names { quittance: "quittance.toml", products: "products.toml", prices: "prices.toml" };
     // Few free units, so that short histories use them up.
@@ -277,7 +282,7 @@ fn config() -> Config {
     let products =
         shipped.replace("free = { total = 2_000, per_day = 200 }", "free = { total = 5, per_day = 2 }");
     assert_ne!(shipped, products);
-    Config::from_texts("", &products, PRICES, names).expect("the configuration is right")
+    Config::from_texts(SETTINGS, &products, PRICES, names).expect("the configuration is right")
 }
 
 impl Books {
@@ -319,6 +324,8 @@ impl Books {
                 Step::Receipts { receipts, at } => self.ingest_receipts(receipts, *at).await,
                 Step::Settle { at } => self.run("settle-receipts", *at).await,
                 Step::Expire { at } => self.run("expire-plans", *at).await,
+                Step::Bill { at } => self.run("monthly-bills", *at).await,
+                Step::Keep { at } => self.run("housekeeping", *at).await,
             }
         }
     }
@@ -406,6 +413,12 @@ impl Books {
         let broken = audited.findings;
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         digest::digest(&mut tx, self.config.zone).await.expect("a digest")
+    }
+
+    /// How many messages are kept.
+    pub async fn messages(&self) -> i64 {
+        let mut tx = self.db.read().await.expect("it can be read");
+        tx.int("select count(*) from messages", Vec::new()).await.expect("the query works")
     }
 
     /// The state of each account in words, as [`super::naive`] tells it.

@@ -96,6 +96,7 @@ pub fn reckon(steps: &[Step]) -> Vec<String> {
             Step::Run { at } => books.charge(at.0.into()),
             Step::Settle { at } => books.settle(at.0.into()),
             Step::Expire { at } => books.expire(at.0.into()),
+            Step::Bill { .. } | Step::Keep { .. } => unimplemented!("no history bills and is reckoned"),
         }
     }
     books.told()
