@@ -33,6 +33,7 @@ mod operation;
 mod plans;
 mod products;
 mod properties;
+mod providers;
 mod receipts;
 mod refund_histories;
 mod refunds;
