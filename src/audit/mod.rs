@@ -14,6 +14,7 @@ use std::sync::Arc;
 use self::recount::given::{Given, GivenCharge, GivenReturn};
 use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
 use crate::config::Config;
+use crate::domain::money::Micros;
 use crate::progress::Progress;
 use crate::store::audit::{self, AllowedRow, ChargedMessage, Rows};
 use crate::store::invariants::{self, Broken};
@@ -183,13 +184,20 @@ async fn recount_all(
     Ok(())
 }
 
+/// What is an amount of money in the recount; all else is units.
+const MONEY: &[&str] = &["balance", "unbilled", "due"];
+
 /// Where the books and the recount differ: the first of each account, and how many more there are.
 fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
     let names: std::collections::BTreeSet<&String> = stored.keys().chain(counted.keys()).collect();
     let amount = |sums: &Sums, name: &String| sums.get(name).copied().unwrap_or_default();
     let mut differ = names.into_iter().filter(|name| amount(stored, name) != amount(counted, name));
     let first = differ.next()?;
-    let (is, should) = (amount(stored, first), amount(counted, first));
+    let said = |amount: i128| match (MONEY.contains(&first.as_str()), i64::try_from(amount)) {
+        (true, Ok(amount)) => Micros(amount).for_people(),
+        _ => amount.to_string(),
+    };
+    let (is, should) = (said(amount(stored, first)), said(amount(counted, first)));
     let more = match differ.count() {
         0 => String::new(),
         more => format!(" ({more} more of this account)"),
