@@ -69,7 +69,8 @@ fn a_fault_is_found_by_night_told_once_a_day_and_named_until_it_is_mended() {
         assert_eq!((&wrong["outcome"], &wrong["counts"]["wrong"]), (&json!("partial"), &json!(1)));
         let first = wrong["findings"][0].as_str().expect("a finding");
         assert!(first.contains("I04") && first.contains("acme"), "{first}");
-        let words = ["The books are NOT right", "I04", "balance is 100.000007 in the books and 100.00 by a recount"];
+        let words =
+            ["The books are NOT right", "I04", "balance is 100.000007 in the books and 100.00 by a recount"];
         program.run(&["--run-job", "audit-books"]).exits(1).tells(&words);
 
         let notices = told(&program);

@@ -8,9 +8,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::support::databases::{on_both, sqlite};
+use crate::support::mail_server::certificate;
 use crate::support::notices::{bills, deliver, secret};
 use crate::support::program::Program;
 
@@ -37,9 +41,47 @@ struct Receiver {
     _runtime: Runtime,
 }
 
+struct Encrypted {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for Encrypted {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = self.tcp.accept().await.unwrap();
+            // Who does not trust the certificate goes away.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
 impl Receiver {
     /// Answers as it is told, by how many calls came before.
     fn start(answers: Answers) -> Receiver {
+        Receiver::listening(answers, |app, listener| async { axum::serve(listener, app).await })
+    }
+
+    /// One that speaks TLS alone, and the authority that signed its certificate.
+    fn encrypted(answers: Answers) -> (Receiver, String) {
+        let (acceptor, authority) = certificate();
+        let serve = |app, tcp| async { axum::serve(Encrypted { tcp, acceptor }, app).await };
+        (Receiver::listening(answers, serve), authority)
+    }
+
+    fn listening<S: Future<Output = std::io::Result<()>> + Send + 'static>(
+        answers: Answers,
+        serve: impl FnOnce(Router, TcpListener) -> S,
+    ) -> Receiver {
         let runtime = Runtime::new().unwrap();
         let calls = Calls::default();
         let take = async move |State(calls): State<Calls>, uri: Uri, headers: HeaderMap, body: Bytes| {
@@ -53,9 +95,9 @@ impl Receiver {
             (StatusCode::from_u16(status).unwrap(), [("location", "http://127.0.0.1:1/")], text)
         };
         let app = Router::new().fallback(take).with_state(calls.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
-        runtime.spawn(async move { axum::serve(listener, app).await });
+        runtime.spawn(serve(app, listener));
         Receiver { port, calls, _runtime: runtime }
     }
 
@@ -113,6 +155,23 @@ fn f105_a_webhook_is_signed_by_both_secrets_and_keeps_its_id() {
         });
         assert_eq!(body, expected);
     });
+}
+
+#[test]
+fn f105_a_webhook_goes_over_tls_to_whom_a_known_authority_vouches_for() {
+    let database = sqlite();
+    let (receiver, authority) = Receiver::encrypted(|_| (204, ""));
+    bills(&database, 1);
+    let mut program = Program::on(&database);
+    secret(&program, "hook", &format!("{NEW}\n"));
+    program.file("authority.pem", authority);
+    let url = format!("https://localhost:{}/hook", receiver.port);
+    program.configure(&format!("[webhook]\nurl = \"{url}\"\nallow_private = true\nsecret_file = \"hook\"\n"));
+    assert_eq!(deliver(&mut program, 0, 0)["counts"]["later"], 1, "its authority is not known");
+    assert!(receiver.calls().is_empty());
+    program.set("SSL_CERT_FILE", "authority.pem");
+    assert_eq!(deliver(&mut program, 1, 0)["counts"]["sent"], 1);
+    assert_eq!(receiver.calls().len(), 1);
 }
 
 #[test]

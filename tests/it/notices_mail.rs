@@ -50,6 +50,18 @@ fn implicit_tls_works_as_well() {
 }
 
 #[test]
+fn a_server_that_knows_no_other_way_is_logged_in_to_by_name_and_password() {
+    let database = sqlite();
+    let server = MailServer::scripted(Security::Tls, |step, _| match step {
+        Step::Ehlo => Does::Say("250-localhost\r\n250-AUTH LOGIN\r\n250 8BITMIME"),
+        _ => Does::AsUsual,
+    });
+    bills(&database, 1);
+    assert_eq!(deliver(&mut mailing(&database, &server, "tls"), 0, 0)["counts"]["sent"], 1);
+    assert_eq!(server.letters()[0].user.as_deref(), Some(USER));
+}
+
+#[test]
 fn f100_a_server_that_asks_to_come_back_is_asked_again_later() {
     let server = MailServer::scripted(Security::Plain, |step, count| match (step, count) {
         (Step::Rcpt, 0) => Does::Say("451 4.7.1 greylisted, come back"),
