@@ -4,9 +4,11 @@
 //! around the bodies. Names that a template uses and nobody gave are faults, and what stands in HTML is
 //! escaped (F104).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -77,17 +79,19 @@ const MAX_BYTES: u64 = 256 * 1024;
 /// Text messages that a notice may take with usual data.
 const MAX_SEGMENTS: i64 = 2;
 
-/// All templates, ready to be filled in.
+/// All templates. They are made ready when the first is filled in: most commands tell nobody anything.
 #[derive(Clone)]
 pub struct Templates {
-    environment: Environment<'static>,
+    /// The texts that stand in the place of those built in, by name.
+    own: BTreeMap<String, String>,
+    ready: OnceLock<Environment<'static>>,
     /// The end of each letter, and what the samples are told of.
     sender: String,
 }
 
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} templates", self.environment.templates().count())
+        write!(f, "{} templates, {} of them of one's own", BUILT_IN.len(), self.own.len())
     }
 }
 
@@ -97,15 +101,25 @@ pub type TemplateFault = (String, Option<usize>, String);
 impl Templates {
     /// Those that the program carries.
     pub fn built_in() -> Templates {
-        let mut templates = Templates { environment: environment(), sender: "Quittance".to_owned() };
-        for (name, text) in BUILT_IN {
-            // A test fills in each of them, so that what does not compile never leaves the house.
-            let _ = templates.environment.add_template(name, text);
-        }
-        templates
+        Templates { own: BTreeMap::new(), ready: OnceLock::new(), sender: "Quittance".to_owned() }
     }
 
-    /// Those of a directory in the place of those built in, all of them checked with sample data.
+    fn environment(&self) -> &Environment<'static> {
+        self.ready.get_or_init(|| {
+            let mut environment = environment();
+            // Those that don't compile were refused; those built in are each filled in by a test.
+            for (name, text) in BUILT_IN {
+                let _ = environment.add_template(name, text);
+            }
+            for (name, text) in &self.own {
+                let _ = environment.add_template_owned(name.clone(), text.clone());
+            }
+            environment
+        })
+    }
+
+    /// Those of a directory in the place of those built in. What is not as it is built in is checked with sample
+    /// data: own texts, what stands in an own layout, and text messages that an own signature makes longer.
     ///
     /// # Errors
     /// Every fault of every template.
@@ -120,7 +134,12 @@ impl Templates {
             templates.add_dir(dir, "", &mut faults);
         }
         if faults.is_empty() {
-            templates.check(dir, signature, &mut faults);
+            templates.check(
+                dir,
+                signature,
+                |told, part| templates.is_own(told, part, signature),
+                &mut faults,
+            );
         }
         faults.sort();
         faults.dedup();
@@ -166,12 +185,30 @@ impl Templates {
             return Err((None, "the template is larger than 256 KB: shorten it".to_owned()));
         }
         let text = fs::read_to_string(path).map_err(|error| (None, format!("it can't be read: {error}")))?;
-        let added = self.environment.add_template_owned(name.to_owned(), text);
-        added.map_err(|error| (error.line(), told_error(&error)))
+        if BUILT_IN.contains(&(name, text.as_str())) {
+            return Ok(());
+        }
+        let compiled = environment().template_from_named_str(name, &text).map(|_| ());
+        compiled.map_err(|error| (error.line(), told_error(&error)))?;
+        self.own.insert(name.to_owned(), text);
+        Ok(())
     }
 
-    /// Fills in every template with sample data.
-    fn check(&self, dir: Option<&Path>, signature: Option<&str>, faults: &mut Vec<TemplateFault>) {
+    /// Whether a part is not as it is built in.
+    fn is_own(&self, told: &Told, part: Part, signature: Option<&str>) -> bool {
+        let layout = || self.own.contains_key(&format!("layout/{}/{}", locale(told), part.file()));
+        let is_longer = || part == Part::Sms && signature.is_some();
+        self.own.contains_key(&self.name(told, part)) || layout() || is_longer()
+    }
+
+    /// Fills in templates with sample data.
+    fn check(
+        &self,
+        dir: Option<&Path>,
+        signature: Option<&str>,
+        of: impl Fn(&Told, Part) -> bool,
+        faults: &mut Vec<TemplateFault>,
+    ) {
         let Some(zone) = Zone::parse("Asia/Shanghai") else { return };
         for kind in NoticeKind::ALL {
             for locale in ["en", "zh-CN"] {
@@ -179,6 +216,9 @@ impl Templates {
                     Size::ALL.iter().flat_map(|size| Part::ALL.iter().map(move |part| (size, *part)))
                 {
                     let told = sample::told(*kind, locale, zone, *size);
+                    if !of(&told, part) {
+                        continue;
+                    }
                     if let Err(fault) = self.try_part(&told, part, *size, signature) {
                         let (name, line, what) = fault;
                         let own = dir.map(|dir| dir.join(&name)).filter(|path| path.is_file());
@@ -232,7 +272,7 @@ impl Templates {
     fn fill(&self, told: &Told, part: Part) -> Result<String, TemplateFault> {
         let name = self.name(told, part);
         let filled = self
-            .environment
+            .environment()
             .get_template(&name)
             .and_then(|template| template.render(words::context(told, &self.sender)));
         let text = filled.map_err(|error| {
@@ -250,8 +290,7 @@ impl Templates {
     }
 
     fn name(&self, told: &Told, part: Part) -> String {
-        let locale = if told.locale == "zh-CN" { "zh-CN" } else { "en" };
-        format!("{}/{locale}/{}", told.kind.as_str(), part.file())
+        format!("{}/{}/{}", told.kind.as_str(), locale(told), part.file())
     }
 
     /// Whether a request's body to an SMS gateway can be filled in.
@@ -268,7 +307,7 @@ impl Templates {
         signature: &str,
         id: &str,
     ) -> Result<String, String> {
-        let filled = self.environment.render_str(body, context! { phone, text, signature, id });
+        let filled = self.environment().render_str(body, context! { phone, text, signature, id });
         filled.map_err(|error| {
             format!(
                 "{}; a body may use {{{{ phone }}}}, {{{{ text }}}}, {{{{ signature }}}} and {{{{ id }}}}",
@@ -276,6 +315,11 @@ impl Templates {
             )
         })
     }
+}
+
+/// The locale that somebody is written to in.
+fn locale(told: &Told) -> &'static str {
+    if told.locale == "zh-CN" { "zh-CN" } else { "en" }
 }
 
 fn environment() -> Environment<'static> {
@@ -331,8 +375,9 @@ mod tests {
 
     #[test]
     fn every_template_that_is_carried_can_be_filled_in() {
-        let templates = Templates::load(None, "Example", Some("Example"));
-        assert_eq!(templates.map(|_| ()), Ok(()));
+        let mut faults = Vec::new();
+        Templates::built_in().check(None, Some("Example"), |_, _| true, &mut faults);
+        assert_eq!(faults, []);
         let parts = NoticeKind::ALL.iter().map(|kind| if kind.is_for_operator() { 6 } else { 8 });
         assert_eq!(BUILT_IN.len(), parts.sum::<usize>() + 4);
     }
@@ -371,6 +416,18 @@ mod tests {
         assert_eq!(faults(), [undefined]);
         put("bill_ready/en/sms.txt", &"long ".repeat(80));
         let long = "bill_ready/en/sms.txt:None: it makes 6 text messages with usual data: shorten it to 2";
+        assert_eq!(faults(), [undefined, long]);
+        // An own layout is checked with what stands in it.
+        put("layout/zh-CN/body.html", "<p>{{ nobody }}</p>");
+        let found = faults();
+        assert!(
+            found.iter().any(|fault| fault.starts_with("layout/zh-CN/body.html:Some(1): undefined")),
+            "{found:?}"
+        );
+        put(
+            "layout/zh-CN/body.html",
+            BUILT_IN.iter().find(|(name, _)| *name == "layout/zh-CN/body.html").unwrap().1,
+        );
         assert_eq!(faults(), [undefined, long]);
         put("bill_redy/en/subject.txt", "x");
         put("bill_ready/en/body.html", "<p>\n{% if %}");
