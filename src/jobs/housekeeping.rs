@@ -11,8 +11,9 @@ use crate::domain::period::Timestamp;
 use crate::store::retention::{self, Gone, Retired, Traces, forget_traces};
 use crate::store::{StoreError, Tx, leases};
 
-/// Jobs that work in many transactions: nothing in the books names a run of theirs.
-const NAMELESS: [&str; 3] = [ingest_spool::NAME, "deliver-notifications", "housekeeping"];
+/// Jobs of which nothing in the books names a run.
+const NAMELESS: [&str; 5] =
+    [ingest_spool::NAME, "deliver-notifications", "audit-changes", "audit-books", "housekeeping"];
 /// Traces of a kind that are forgotten in one transaction.
 const TOGETHER: i64 = 10_000;
 

@@ -16,6 +16,9 @@ use crate::support::databases::{TestDatabase, on_both, postgres, sqlite};
 use crate::support::desk::Desk;
 use crate::support::history::{Books, Message, Receipt, Step};
 use crate::support::lines::{file, line};
+use crate::support::mail_server::{MailServer, Security};
+use crate::support::notices::{bills, deliver, mailing};
+use crate::support::program::Program;
 use crate::support::receipts::{Answered, Handing, answered, steps};
 
 const HISTORIES: u32 = 6;
@@ -429,5 +432,25 @@ fn f50_what_went_is_not_taken_again_whatever_is_configured_since_or_read_meanwhi
         let again = desk.ingest("again.csv", file(&[old]) + "\n").exits(3).json();
         assert_eq!((&again["accepted"], &again["rejected"]), (&0.into(), &1.into()), "{again}");
         desk.program.run(&["audit"]).exits(0);
+    });
+}
+
+#[test]
+fn f94_f102_how_notices_were_sent_goes_and_none_is_sent_again() {
+    on_both(|database| {
+        let server = MailServer::kind(Security::Plain);
+        bills(database, 2);
+        let mut program = mailing(database, &server, "none");
+        deliver(&mut program, 0, 0);
+        let deliver =
+            |program: &Program| program.run(&["--catch-up", "--run-job", "deliver-notifications", "--json"]);
+        for (time, gone) in [("2027-03-31T12:00:00+08:00", 0), ("2027-04-02T12:00:00+08:00", 2)] {
+            program.at(time);
+            let kept = program.run(KEEP).exits(0).json();
+            assert_eq!(kept["counts"]["deliveries"], gone, "{time}: {kept}");
+            assert_eq!(deliver(&program).exits(0).json()["outcome"], "nothing_to_do");
+        }
+        assert_eq!(server.letters().len(), 2);
+        assert_eq!(program.json(&["inbox", "acme-0"]).as_array().map(Vec::len), Some(1));
     });
 }
