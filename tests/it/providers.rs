@@ -91,6 +91,7 @@ const PROVIDERS: &[Provider] = &[
 
 fn opened(database: &TestDatabase, account: &str) -> Program {
     let program = Program::on(database);
+    program.run(&["migrate"]).exits(0);
     program.run(&["account", "add", account, "--name", "Acme", "--kind", "enterprise"]).exits(0);
     program.run(&["account", "verify", account]).exits(0);
     program.run(&["account", "top-up", account, "100", "--reference", "r"]).exits(0);
