@@ -45,7 +45,9 @@ impl Blame {
                 let (_, broken) = invariants::ask(tx, &scope, with_messages).await?;
                 match (broken.into_iter().next(), part) {
                     (None, _) => {}
-                    (Some(first), [id]) => drop(blame.wrong.insert(id.clone(), first.words)),
+                    (Some(first), [id]) => {
+                        blame.wrong.insert(id.clone(), first.words);
+                    }
                     _ => {
                         let (front, back) = part.split_at(part.len() / 2);
                         parts.extend([back, front]);

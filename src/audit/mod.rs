@@ -14,12 +14,13 @@ use std::sync::Arc;
 use self::recount::given::{Given, GivenCharge, GivenReturn};
 use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
 use crate::config::Config;
+use crate::domain::account::Parked;
 use crate::domain::money::Micros;
 use crate::progress::Progress;
 use crate::store::audit::{self, AllowedRow, ChargedMessage, Rows};
 use crate::store::invariants::{self, Broken};
 use crate::store::scope::Scope;
-use crate::store::{StoreError, Tx, status};
+use crate::store::{StoreError, Tx, bills, status};
 
 /// What the audit found.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +53,7 @@ pub enum AuditError {
 
 /// Accounts that are recounted together, and findings that are told.
 pub const TOGETHER: usize = 500;
-const TOLD: usize = 100;
+pub const TOLD: usize = 100;
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,29 +116,22 @@ pub async fn audit_scope(
     Ok(audit)
 }
 
-/// An account that is right as far as it goes, but for what could not be booked (I34).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    pub account_id: String,
-    pub fault: String,
-}
-
 /// Accounts that are parked, all or some, up to `limit`.
 ///
 /// # Errors
 /// The database fails.
 pub async fn parked(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<Parked>, StoreError> {
-    let messages = status::parked_accounts_of(tx, scope, limit).await?;
+    let messages = status::parked_accounts(tx, scope, limit).await?;
     let messages = messages.into_iter().map(|(account_id, messages)| Parked {
         account_id,
         fault: format!("{messages} messages wait to be charged; see the log of aggregate-charges"),
     });
-    let bills = crate::store::bills::parked_bills_of(tx, scope, limit).await?;
-    let bills = bills.into_iter().map(|bill| Parked {
+    let waiting = bills::parked_bills(tx, scope, limit).await?;
+    let waiting = waiting.into_iter().map(|bill| Parked {
         fault: format!("its bill for {} waits: {}", bill.month, bill.fault),
         account_id: bill.account_id,
     });
-    Ok(messages.chain(bills).collect())
+    Ok(messages.chain(waiting).collect())
 }
 
 async fn recount_all(

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::output::{count, exit};
 use super::{Failure, Session};
-use crate::audit::{Audit, AuditError, Depth, Parked, audit, audit_accounts, parked};
+use crate::audit::{Audit, AuditError, Depth, audit, audit_accounts, parked};
 use crate::desk::DeskError;
+use crate::domain::account::Parked;
 use crate::runner::describe;
 use crate::store::accounts::find_all;
 use crate::store::scope::Scope;

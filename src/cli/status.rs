@@ -13,6 +13,7 @@ use crate::runner::due::{Due, due};
 use crate::store::bills::{self, ParkedBill};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
+use crate::store::scope::Scope;
 use crate::store::status::{self, SuspenseRow};
 use crate::store::{StoreError, Tx, audited, deliveries, exceptions, leases};
 
@@ -134,7 +135,7 @@ struct Status {
     parked_bills: Vec<ParkedBill>,
     /// What the last audits found wrong, by account: the books as a whole where the account is empty.
     wrong: Vec<(String, String)>,
-    /// In how many accounts.
+    /// How many of them there are, named or not.
     wrong_count: i64,
     quarantined: Vec<(String, i64)>,
     /// Open ones by kind.
@@ -159,8 +160,8 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         jobs: JobRow::all(&mut tx, &config, session.now()).await?,
         by_reason: status::suspense_by_reason(&mut tx).await?,
         named: status::suspense(&mut tx, NAMED).await?,
-        parked: status::parked_accounts(&mut tx, NAMED).await?,
-        parked_bills: bills::parked_bills(&mut tx, NAMED).await?,
+        parked: status::parked_accounts(&mut tx, &Scope::All, NAMED).await?,
+        parked_bills: bills::parked_bills(&mut tx, &Scope::All, NAMED).await?,
         wrong: audited::wrong(&mut tx, NAMED).await?,
         wrong_count: audited::wrong_count(&mut tx).await?,
         quarantined: status::quarantined(&mut tx).await?,

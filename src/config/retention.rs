@@ -25,20 +25,14 @@ impl Default for Retention {
 
 /// Reads the section; what is wrong is noted in the file.
 pub(super) fn read_retention(root: &mut Table<'_>) -> Retention {
-    let mut retention = Retention::default();
-    let Some(mut table) = root.table("retention") else { return retention };
-    if let Some(messages) = table.optional("messages", months) {
-        retention.messages_months = messages;
-    }
-    if let Some(deliveries) = table.optional("deliveries", months) {
-        retention.deliveries_months = deliveries;
-    }
-    if let Some(runs) = table.optional("runs", days) {
-        retention.runs_days = runs;
-    }
-    if let Some(rejected_lines) = table.optional("rejected_lines", days) {
-        retention.rejected_lines_days = rejected_lines;
-    }
+    let usual = Retention::default();
+    let Some(mut table) = root.table("retention") else { return usual };
+    let retention = Retention {
+        messages_months: table.optional("messages", months).unwrap_or(usual.messages_months),
+        deliveries_months: table.optional("deliveries", months).unwrap_or(usual.deliveries_months),
+        runs_days: table.optional("runs", days).unwrap_or(usual.runs_days),
+        rejected_lines_days: table.optional("rejected_lines", days).unwrap_or(usual.rejected_lines_days),
+    };
     table.finish();
     retention
 }

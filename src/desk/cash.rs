@@ -208,8 +208,9 @@ async fn penalized_order(
     let left = refundable(&order, config.refund, penalty.at);
     if penalty.amount > left {
         let message = format!(
-            "order `{order_id}` would give back {left} now, and a penalty can keep no more of it; penalize the account for \
-             the rest"
+            "order `{order_id}` would give back {} now, and a penalty can keep no more of it; penalize the account for \
+             the rest",
+            left.for_people()
         );
         return Err(DeskError::refused("exceeds_refundable", message));
     }

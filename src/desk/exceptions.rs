@@ -15,6 +15,7 @@ use crate::store::exceptions::{self, Closed, ExceptionRow, OpenLine};
 use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, OpenFailure};
 use crate::store::returns::{self, ReturnRow};
 use crate::store::runs::{self, NewRun};
+use crate::store::scope::Scope;
 use crate::store::settling::ExceptionKind;
 use crate::store::status::{self, SuspenseRow};
 use crate::store::{Db, StoreError, Tx, leases};
@@ -42,7 +43,7 @@ pub struct Item {
 /// lines that were not taken. Of each sort the oldest, up to `limit`.
 pub async fn list(tx: &mut Tx, all: bool, limit: i64) -> Result<Vec<Item>, StoreError> {
     let mut items: Vec<Item> = exceptions::list(tx, all, limit).await?.into_iter().map(Item::from).collect();
-    for (account, messages) in status::parked_accounts(tx, limit).await? {
+    for (account, messages) in status::parked_accounts(tx, &Scope::All, limit).await? {
         items.push(Item::parked(account, messages));
     }
     let suspense = status::suspense(tx, limit).await?;

@@ -27,6 +27,13 @@ pub enum Status {
     Closed,
 }
 
+/// An account that was left as it was because of a fault of its own, so that the others go on (I34).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub account_id: String,
+    pub fault: String,
+}
+
 impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {

@@ -15,7 +15,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::known::KnownFailures;
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
-use super::{JobError, Parked, Report, Run};
+use super::{JobError, Report, Run};
+use crate::domain::account::Parked;
 use crate::domain::account::{Account, Status};
 use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage, charge_account, is_late};
 use crate::domain::money::Micros;
@@ -328,7 +329,7 @@ impl Charging<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.effect_lines.iter().take(NAMED).map(|(key, sums)| self.effect(key, sums)).collect(),
-            findings: None,
+            ..Report::default()
         }
     }
 

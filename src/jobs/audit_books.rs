@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 
 use super::{JobError, Report, Steps};
 use crate::audit::blame::Blame;
-use crate::audit::{AuditError, audit};
-use crate::store::audit::account_ids;
+use crate::audit::{AuditError, Depth, audit_scope};
 use crate::store::audited::{self, Mark};
 use crate::store::leases;
 use crate::store::scope::Scope;
 
 pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let mut tx = steps.db.read().await?;
-    let ids = account_ids(&mut tx).await?;
     let entries = audited::last_entries(&mut tx, &Scope::All).await?;
-    let found = audit(&mut tx, steps.config, true, steps.progress).await?;
+    let ids: Vec<String> = entries.keys().cloned().collect();
+    let all = (&Scope::All, &*ids);
+    let found = audit_scope(&mut tx, steps.config, all, Depth::Full, steps.progress).await?;
     let blame = Blame::find(&mut tx, &ids, &found, true).await?;
     tx.rollback().await?;
     let mut marks = marks(entries, &blame);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::audit_books::{marks, save};
 use super::{JobError, Report, Steps};
 use crate::audit::blame::Blame;
-use crate::audit::{Depth, TOGETHER, audit_scope};
+use crate::audit::{Depth, TOGETHER, TOLD, audit_scope};
 use crate::clock::Stopwatch;
 use crate::store::audited;
 use crate::store::scope::Scope;
@@ -22,8 +22,6 @@ const TO_BEGIN: Duration = Duration::from_secs(60);
 /// Messages that are gone through for accounts that are audited together. Where their batches hold more, with
 /// those of others, the sums are audited alone and the night's audit works the accounts out anew.
 const MESSAGES: i64 = 1_000_000;
-/// Findings that a report tells.
-const TOLD: usize = 100;
 
 pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let mut tx = steps.db.read().await?;

@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{JobError, Parked, Report, Run};
+use super::{JobError, Report, Run};
+use crate::domain::account::Parked;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::order::Order;
 use crate::domain::period::Timestamp;
@@ -200,7 +201,7 @@ impl Renewing<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
-            findings: None,
+            ..Report::default()
         }
     }
 }

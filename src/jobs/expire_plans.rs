@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::{JobError, Parked, Report, Run};
+use super::{JobError, Report, Run};
 use crate::domain::account::Account;
+use crate::domain::account::Parked;
 use crate::domain::expiry::{Ended, end_plan};
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::plan::Plan;
@@ -197,7 +198,7 @@ impl<'a> Ending<'a> {
                 .map(|(id, fault)| Parked { account_id: id.to_string(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
-            findings: None,
+            ..Report::default()
         }
     }
 }

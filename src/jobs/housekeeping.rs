@@ -56,13 +56,13 @@ impl Housekeeping<'_> {
         let stretches = retention::stretches(&mut tx, retired).await?;
         tx.rollback().await?;
         self.steps.progress.begin("retiring messages", None);
-        for stretch in stretches {
+        'stretches: for stretch in stretches {
             let mut tx = self.steps.db.read().await?;
             let portions = retention::portions(&mut tx, stretch).await?;
             tx.rollback().await?;
             for portion in portions {
                 if self.steps.should_stop() {
-                    return Ok(());
+                    break 'stretches;
                 }
                 let mut tx = self.steps.db.write().await?;
                 retention::begin(&mut tx, self.steps.lease).await?;

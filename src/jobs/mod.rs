@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::audit::AuditError;
 use crate::config::Config;
+use crate::domain::account::Parked;
 use crate::domain::period::Timestamp;
 use crate::progress::Progress;
 use crate::spool::SpoolError;
@@ -78,13 +79,6 @@ pub struct Report {
     pub effects: Vec<String>,
     /// What is wrong with the books, the first where to begin; None of a job that does not audit them.
     pub findings: Option<Vec<String>>,
-}
-
-/// An account that was left as it was because of a fault of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    pub account_id: String,
-    pub fault: String,
 }
 
 /// Why a run failed as a whole.

@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{JobError, Parked, Report, Run};
+use super::{JobError, Report, Run};
 use crate::billing::{cuts, note, terms};
+use crate::domain::account::Parked;
 use crate::domain::account::{Account, Split, Status};
 use crate::domain::bill::{Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text};
 use crate::domain::ledger::Entry;
@@ -317,7 +318,7 @@ impl Billing<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
-            findings: None,
+            ..Report::default()
         }
     }
 }

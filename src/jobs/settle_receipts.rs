@@ -11,7 +11,8 @@ mod usage;
 
 use std::collections::BTreeMap;
 
-use super::{JobError, Parked, Report, Run};
+use super::{JobError, Report, Run};
+use crate::domain::account::Parked;
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
@@ -255,7 +256,7 @@ impl Settling<'_> {
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
-            findings: None,
+            ..Report::default()
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::domain::account::Parked;
 use crate::domain::period::Timestamp;
-use crate::jobs::Parked;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -173,12 +173,7 @@ pub struct ParkedBill {
 }
 
 /// The first bills that wait, oldest month first.
-pub async fn parked_bills(tx: &mut Tx, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
-    parked_bills_of(tx, &Scope::All, limit).await
-}
-
-/// The same of some accounts.
-pub async fn parked_bills_of(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
+pub async fn parked_bills(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<ParkedBill>, StoreError> {
     let sql = "select account_id, month, fault from bills_parked where run_no is null \
                order by month, account_id limit $1";
     let parked = |row: &Row| {

@@ -55,12 +55,7 @@ pub async fn parked(tx: &mut Tx) -> Result<i64, StoreError> {
 }
 
 /// Accounts that are parked for a fault of their own, with their messages that wait, up to `limit`.
-pub async fn parked_accounts(tx: &mut Tx, limit: i64) -> Result<Vec<(String, i64)>, StoreError> {
-    parked_accounts_of(tx, &Scope::All, limit).await
-}
-
-/// The same of some accounts.
-pub async fn parked_accounts_of(
+pub async fn parked_accounts(
     tx: &mut Tx,
     scope: &Scope,
     limit: i64,
