@@ -99,7 +99,7 @@ pub enum JobError {
     Audit(AuditError),
     #[error("another run has stood for this slot already")]
     SlotDone,
-    #[error("it was told to end and was rolled back")]
+    #[error("the run was told to end, and what it had under way was rolled back; run it again")]
     Cut,
 }
 

@@ -81,7 +81,7 @@ fn f36_a_run_by_hand_that_is_told_to_end_is_rolled_back_and_keeps_no_lease() {
     let run = desk.program.start(&["--run-job", "aggregate-charges", "--json"], b"");
     wait_for_run(&desk.url);
     run.signal(Signal::TERM);
-    run.answer().exits(1).says(&["told to end and was rolled back"]);
+    run.answer().exits(1).says(&["told to end, and what it had under way was rolled back; run it again"]);
     lock.release();
     assert_untouched(&desk);
 }
