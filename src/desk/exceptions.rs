@@ -379,6 +379,6 @@ async fn give_back(
     }
     giving_back.finish(tx).await?;
     let mut answers = Answers::new(tx, run_no);
-    answers.push(&failure.id, Answer::Returned);
+    answers.push(failure.place, Answer::Returned);
     Ok(answers.finish(tx).await?)
 }

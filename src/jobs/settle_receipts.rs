@@ -129,7 +129,7 @@ impl Settling<'_> {
             (None, _) | (_, None) => self.totals.waiting += 1,
             (Some(_), _) if !failure.reported_in_time(message) => {
                 self.totals.late += 1;
-                self.answers.push(&failure.id, Answer::Late);
+                self.answers.push(failure.place, Answer::Late);
             }
             (Some(_), _) if !failure.received_in_time(message) => {
                 let detail = "reported within 72 hours, received after the charge was final";
@@ -155,7 +155,7 @@ impl Settling<'_> {
 
     fn no_money(&mut self, failure: &OpenFailure) {
         self.totals.no_money += 1;
-        self.answers.push(&failure.id, Answer::NoMoney);
+        self.answers.push(failure.place, Answer::NoMoney);
     }
 
     /// A receipt may come before its message, but not for ever (D18).
@@ -175,7 +175,7 @@ impl Settling<'_> {
         };
         self.totals.exceptions += 1;
         self.giving_back.returns.list(kind, failure, account, detail, self.run.as_of);
-        self.answers.push(&failure.id, Answer::Exception);
+        self.answers.push(failure.place, Answer::Exception);
     }
 
     async fn settle_together(&mut self, together: &[(&str, Vec<Candidate<'_>>)]) -> Result<(), JobError> {
@@ -201,7 +201,7 @@ impl Settling<'_> {
             // All of it was free.
             Answered::GivenBack(given) if given.is_empty() => self.no_money(failure),
             Answered::GivenBack(given) => {
-                self.answers.push(&failure.id, Answer::Returned);
+                self.answers.push(failure.place, Answer::Returned);
                 self.totals.returned += 1;
                 given.iter().for_each(|back| self.count(candidate.message, back));
             }
@@ -211,7 +211,7 @@ impl Settling<'_> {
             }
             Answered::Before => {
                 self.totals.no_money += 1;
-                self.answers.push(&failure.id, Answer::Duplicate);
+                self.answers.push(failure.place, Answer::Duplicate);
             }
         }
     }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::charging::placeholders;
-use super::db::{Row, Tx, Value, values};
+use super::db::{Row, Tx, values};
 use super::dialect::for_update;
 use super::error::StoreError;
 use super::orders::save_entries;
@@ -153,13 +152,13 @@ pub async fn lock_all(
     tx: &mut Tx,
     account_ids: &[&str],
 ) -> Result<Vec<(String, Result<AccountRow, StoreError>)>, StoreError> {
-    let list = placeholders(account_ids.len());
-    let sql = format!(
-        "select {COLUMNS} from accounts where account_id in ({list}) order by account_id{}",
+    let query = format!(
+        "select {COLUMNS} from accounts where account_id in (select id from v) order by account_id{}",
         tx.for_update()
     );
-    let ids = account_ids.iter().map(|id| Value::from(*id)).collect();
-    tx.rows(sql, ids).await?.iter().map(|row| Ok((row.text(0)?, account_row(row)))).collect()
+    let ids = account_ids.iter().map(|id| values![*id]).collect();
+    let rows = super::many::rows_with(tx, "id", ids, &query).await?;
+    rows.iter().map(|row| Ok((row.text(0)?, account_row(row)))).collect()
 }
 
 /// Several accounts at once, by id; those that there are.
@@ -170,7 +169,7 @@ pub async fn find_all(
     let mut found = BTreeMap::new();
     let rows = ids.iter().map(|id| values![id]).collect();
     let query = format!("select {COLUMNS} from accounts where account_id in (select wanted from v)");
-    for row in super::rows_with_values(tx, "wanted", rows, &query).await? {
+    for row in super::many::rows_with(tx, "wanted", rows, &query).await? {
         let account = account_row(&row)?;
         found.insert(account.account_id.clone(), account);
     }

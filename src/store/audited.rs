@@ -52,7 +52,7 @@ pub async fn save(tx: &mut Tx, marks: &[Mark], at: Timestamp) -> Result<(), Stor
         on conflict (account_id) do update set at = excluded.at, fault = excluded.fault, \
         entry_no = case when excluded.fault is null then excluded.entry_no else audited.entry_no end";
     let columns = "account_id, entry_no, at, fault";
-    super::with_values(tx, columns, marks.iter().map(row).collect(), statement).await.map(|_| ())
+    super::many::execute_with(tx, columns, marks.iter().map(row).collect(), statement).await.map(|_| ())
 }
 
 /// How many accounts were found wrong when they were audited last, and the books as a whole.

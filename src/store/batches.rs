@@ -223,5 +223,5 @@ pub async fn mark_retried(
     let rows = lines.iter().map(|line| values![*line, batch_no, retried_in]).collect();
     let statement = "update batch_lines set retried_in = v.retried from v where batch_lines.batch_no = v.batch \
                      and batch_lines.line = v.line and verdict = 'rejected'";
-    super::with_values(tx, "line, batch, retried", rows, statement).await.map(|_| ())
+    super::many::execute_with(tx, "line, batch, retried", rows, statement).await.map(|_| ())
 }

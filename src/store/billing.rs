@@ -416,7 +416,7 @@ pub async fn billed_prices(
                  join billed_prices p on p.account_id = v.account_id order by p.account_id, p.month, p.product, \
                  p.class, p.since";
     let mut found: BTreeMap<String, Vec<BilledPrice>> = Default::default();
-    for row in super::rows_with_values(tx, "account_id", rows, query).await? {
+    for row in super::many::rows_with(tx, "account_id", rows, query).await? {
         found.entry(row.text(0)?).or_default().push(BilledPrice {
             month: row.int(1)?,
             product: row.text(2)?,
@@ -445,6 +445,6 @@ pub async fn suspended(
          where s.run_no is null and m.submit_time < {} group by s.account_id",
         before.0
     );
-    let rows = super::rows_with_values(tx, "account_id", rows, &query).await?;
+    let rows = super::many::rows_with(tx, "account_id", rows, &query).await?;
     rows.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::charging::{ACCOUNT, account, placeholders};
+use super::charging::{ACCOUNT, account};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
@@ -17,13 +17,12 @@ pub async fn lock_accounts(
     tx: &mut Tx,
     ids: &[&str],
 ) -> Result<Vec<Result<(Account, i64), StoreError>>, StoreError> {
-    let list = placeholders(ids.len());
-    let sql = format!(
-        "select {ACCOUNT} from accounts where account_id in ({list}) order by account_id{}",
+    let query = format!(
+        "select {ACCOUNT} from accounts where account_id in (select id from v) order by account_id{}",
         tx.for_update()
     );
-    let rows = tx.rows(sql, ids.iter().map(|id| Value::from(*id)).collect()).await?;
-    Ok(rows.iter().map(account).collect())
+    let ids = ids.iter().map(|id| values![*id]).collect();
+    Ok(super::many::rows_with(tx, "id", ids, &query).await?.iter().map(account).collect())
 }
 
 /// The last number of a series; 0 where it is not begun. Whoever takes numbers of it waits.
@@ -131,10 +130,10 @@ impl Bills {
         self.lines.flush(tx).await?;
         let columns = "account_id, kind, ref, at, amount";
         let statement = format!("insert into claims ({columns}) select {columns} from v");
-        super::with_values(tx, columns, std::mem::take(&mut self.claims), &statement).await?;
+        super::many::execute_with(tx, columns, std::mem::take(&mut self.claims), &statement).await?;
         let columns = "account_id, month, product, class, since, units, unit_price";
         let statement = format!("insert into billed_prices ({columns}) select {columns} from v");
-        super::with_values(tx, columns, std::mem::take(&mut self.prices), &statement).await.map(|_| ())
+        super::many::execute_with(tx, columns, std::mem::take(&mut self.prices), &statement).await.map(|_| ())
     }
 }
 

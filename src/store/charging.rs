@@ -7,6 +7,7 @@ use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::free::FreeUnits;
+use super::many::{execute_with, rows_with};
 use super::months::{self, Months};
 use super::notices::Notices;
 use super::orders::LedgerWriter;
@@ -195,20 +196,19 @@ pub async fn load_accounts(
     from_month: i64,
     plans: Plans,
 ) -> Result<BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>, StoreError> {
-    let list = placeholders(ids.len());
-    let bound = || ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
-    let sql = format!(
-        "select {ACCOUNT} from accounts where account_id in ({list}) order by account_id{}",
+    let bound = || ids.iter().map(|id| values![*id]).collect::<Vec<_>>();
+    let query = format!(
+        "select {ACCOUNT} from accounts where account_id in (select id from v) order by account_id{}",
         tx.for_update()
     );
     let mut accounts = BTreeMap::new();
-    for row in tx.rows(sql, bound()).await? {
+    for row in rows_with(tx, "id", bound(), &query).await? {
         let loaded = account(&row);
         accounts.insert(Arc::from(row.text(0)?), loaded);
     }
-    let sql = format!(
+    let query = format!(
         "select {PLAN} from plans \
-         where account_id in ({list}) and {} order by account_id, plan_no{}",
+         where account_id in (select id from v) and {} order by account_id, plan_no{}",
         match plans {
             Plans::WithUnits => "remaining > 0".to_owned(),
             // Plans that have ended or were refunded take nothing back.
@@ -219,31 +219,27 @@ pub async fn load_accounts(
         },
         tx.for_update()
     );
-    for row in tx.rows(sql, bound()).await? {
+    for row in rows_with(tx, "id", bound(), &query).await? {
         if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
             account.plans.push(plan(&row)?);
         }
     }
-    let sql = format!("select account_id, product from activations where account_id in ({list})");
-    for row in tx.rows(sql, bound()).await? {
+    let query = "select account_id, product from activations where account_id in (select id from v)";
+    for row in rows_with(tx, "id", bound(), query).await? {
         if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
             account.activated.push(row.text(1)?.into());
         }
     }
-    let sql = format!(
-        "select {} from account_months where account_id in ({list}) and month >= {from_month}",
+    let query = format!(
+        "select {} from account_months where account_id in (select id from v) and month >= {from_month}",
         months::COLUMNS
     );
-    for row in tx.rows(sql, bound()).await? {
+    for row in rows_with(tx, "id", bound(), &query).await? {
         if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
             months::load(&row, account)?;
         }
     }
     Ok(accounts)
-}
-
-pub(super) fn placeholders(count: usize) -> String {
-    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(",")
 }
 
 /// The columns of an account, as [`account`] reads them.
@@ -473,13 +469,13 @@ impl Effects {
                          status = v.status, entries = v.entries from v \
                          where accounts.account_id = v.account_id";
         let columns = "account_id, balance, unbilled, due, status, entries";
-        super::with_values(tx, columns, rows, statement).await?;
+        execute_with(tx, columns, rows, statement).await?;
         let rows = std::mem::take(&mut self.plans);
         let statement = "update plans set remaining = v.remaining, released = v.released, carried = v.carried, \
                          last_draw_run = v.last_draw, forfeited = v.forfeited from v \
                          where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
         let columns = "account_id, plan_no, remaining, released, carried, last_draw, forfeited";
-        super::with_values(tx, columns, rows, statement).await?;
+        execute_with(tx, columns, rows, statement).await?;
         self.standings.flush(tx).await?;
         self.free.flush(tx).await?;
         self.notices.flush(tx).await?;

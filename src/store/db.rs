@@ -333,6 +333,18 @@ impl Tx {
         if self.reads { "" } else { for_share(self.dialect()) }
     }
 
+    /// Whether PostgreSQL is to look rows up one by one instead of reading a whole table: it takes a few
+    /// thousand failures for many, and ten million messages for few.
+    pub(super) async fn look_up_one_by_one(&mut self, one_by_one: bool) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Postgres {
+            let how = if one_by_one { "off" } else { "on" };
+            for method in ["enable_hashjoin", "enable_mergejoin"] {
+                self.execute(format!("set local {method} = {how}"), vec![]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs a statement and gives the number of rows it touched.
     pub async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64, StoreError> {
         let sql = sql.into();

@@ -86,9 +86,9 @@ pub async fn decide(
         "insert into deliveries ({columns}) select {columns} from v where true \
          on conflict (account_id, notice_no, channel, target) do nothing"
     );
-    super::with_values(tx, columns, rows, &add).await?;
+    super::many::execute_with(tx, columns, rows, &add).await?;
     let mark = "update notices set expanded_at = v.at from v where notices.notice_no = v.notice_no";
-    super::with_values(tx, "notice_no, at", notices, mark).await.map(|_| ())
+    super::many::execute_with(tx, "notice_no, at", notices, mark).await.map(|_| ())
 }
 
 /// A delivery by its key.
@@ -232,7 +232,8 @@ pub async fn claim(
                      and deliveries.notice_no = v.notice_no and deliveries.channel = v.way \
                      and deliveries.target = v.target and deliveries.state = 'waiting'";
     let columns = "account_id, notice_no, way, target, who, held_until";
-    let touched = super::with_values(tx, columns, claimed.iter().map(key).collect(), statement).await?;
+    let touched =
+        super::many::execute_with(tx, columns, claimed.iter().map(key).collect(), statement).await?;
     if touched != claimed.len() as u64 {
         return Err(StoreError::Collision);
     }
@@ -290,7 +291,7 @@ pub async fn note(
                      and deliveries.channel = v.way and deliveries.target = v.target \
                      and deliveries.state = 'sending' and deliveries.owner = v.who";
     let columns = "account_id, notice_no, way, target, state, next_at, sent_at, units, error, more, who";
-    super::with_values(tx, columns, became.iter().map(row).collect(), statement).await.map(|_| ())
+    super::many::execute_with(tx, columns, became.iter().map(row).collect(), statement).await.map(|_| ())
 }
 
 /// How many deliveries wait, and how many were given up, by channel.

@@ -107,7 +107,7 @@ pub async fn of_receipts(tx: &mut Tx, places: Vec<Place>) -> Result<Vec<Exceptio
     let rows = places.iter().map(|place| values![place.batch_no, place.line]).collect();
     let sql =
         format!("{EXCEPTION} join v on v.batch = e.batch_no and v.line_no = e.line order by e.exception_no");
-    super::rows_with_values(tx, "batch, line_no", rows, &sql).await?.iter().map(exception).collect()
+    super::many::rows_with(tx, "batch, line_no", rows, &sql).await?.iter().map(exception).collect()
 }
 
 /// Closes an exception; `run_no` is the record of its approval.

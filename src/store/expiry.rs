@@ -45,6 +45,6 @@ impl Ends {
         let rows = std::mem::take(&mut self.rows);
         let statement = "update plans set ended_at = v.at from v \
                          where plans.account_id = v.account_id and plans.plan_no = v.plan_no";
-        super::with_values(tx, "account_id, plan_no, at", rows, statement).await.map(|_| ())
+        super::many::execute_with(tx, "account_id, plan_no, at", rows, statement).await.map(|_| ())
     }
 }

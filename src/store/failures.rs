@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::db::{Dialect, Tx, values};
+use super::db::{Tx, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
 use super::staging::{create_temporary, drop_temporary};
@@ -152,17 +152,19 @@ impl OpenFailures {
     /// The next portion; empty at the end.
     pub async fn next(&mut self, tx: &mut Tx) -> Result<Vec<OpenFailure>, StoreError> {
         let Place { batch_no, line } = self.after;
-        let portion = format!(
-            "select * from failures where run_no is null and (batch_no, line) > ({batch_no}, {line}) \
-             order by batch_no, line limit {PORTION}"
-        );
-        let any = format!("select count(*) from ({portion}) portion");
+        let open =
+            format!("select batch_no, line from open_failures where (batch_no, line) > ({batch_no}, {line})");
+        let any = format!("select count(*) from ({open} limit 1) first");
         if tx.int(any, vec![]).await? == 0 {
             return Ok(Vec::new());
         }
-        look_up_one_by_one(tx, true).await?;
+        let portion = format!(
+            "select f.* from ({open} order by batch_no, line limit {PORTION}) o \
+             join failures f on f.batch_no = o.batch_no and f.line = o.line"
+        );
+        tx.look_up_one_by_one(true).await?;
         let found = with_messages(tx, &portion, None).await?;
-        look_up_one_by_one(tx, false).await?;
+        tx.look_up_one_by_one(false).await?;
         self.after = found.last().map_or(self.after, |failure| failure.place);
         Ok(found)
     }
@@ -221,8 +223,12 @@ pub async fn claims_before(
     tx: &mut Tx,
     received_before: Timestamp,
 ) -> Result<BTreeMap<Arc<str>, Timestamp>, StoreError> {
-    let open = format!("run_no is null and received_at < {}", received_before.0);
-    let any = format!("select count(*) from (select 1 from failures where {open} limit 1) open_failures");
+    let open = format!(
+        "select f.* from open_failures o join failures f on f.batch_no = o.batch_no and f.line = o.line \
+         where f.received_at < {}",
+        received_before.0
+    );
+    let any = format!("select count(*) from ({open} limit 1) first");
     let mut first = BTreeMap::new();
     if tx.int(any, vec![]).await? == 0 {
         return Ok(first);
@@ -233,11 +239,11 @@ pub async fn claims_before(
         *known = received_at.min(*known);
         Ok(())
     };
-    look_up_one_by_one(tx, true).await?;
+    tx.look_up_one_by_one(true).await?;
     for by in [BY_ID, BY_REQUEST] {
         // `cross join` keeps SQLite to this order: few failures, many messages.
         let sql = format!(
-            "select m.account_id, f.received_at from (select * from failures where {open}) f \
+            "select m.account_id, f.received_at from ({open}) f \
              cross join messages m cross join batches b \
              left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo \
              where {by} and f.account_id in ('', m.account_id) and b.batch_no = m.batch_no \
@@ -245,7 +251,7 @@ pub async fn claims_before(
         );
         for_each_row(tx, &sql, "ti", &mut take).await?;
     }
-    look_up_one_by_one(tx, false).await?;
+    tx.look_up_one_by_one(false).await?;
     Ok(first)
 }
 
@@ -263,7 +269,13 @@ pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreErr
         "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
          and account_id = $3 and part = $4 and slot = 'conflict failed' on conflict do nothing"
     );
-    tx.execute(sql, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await.map(|_| ())
+    let added = tx.execute(sql, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
+    if added > 0 {
+        let open = "insert into open_failures (batch_no, line) select batch_no, line from failures \
+                    where id_hi = $1 and id_lo = $2 and account_id = $3 and part = $4";
+        tx.execute(open, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
+    }
+    Ok(())
 }
 
 /// Words that many rows share, each kept once.
@@ -317,18 +329,6 @@ fn open_failure(row: &[Field<'_>], words: &mut Words) -> Result<OpenFailure, Sto
     })
 }
 
-/// Whether PostgreSQL is to look rows up one by one instead of reading a whole table: it takes a few
-/// thousand failures for many, and ten million messages for few.
-async fn look_up_one_by_one(tx: &mut Tx, one_by_one: bool) -> Result<(), StoreError> {
-    if tx.dialect() == Dialect::Postgres {
-        let how = if one_by_one { "off" } else { "on" };
-        for method in ["enable_hashjoin", "enable_mergejoin"] {
-            tx.execute(format!("set local {method} = {how}"), vec![]).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Answers on their way in. They are staged and taken up by one statement: to look a few thousand
 /// receipts up in many portions would cost a multiple.
 pub struct Answers {
@@ -340,8 +340,8 @@ pub struct Answers {
     not_charged_count: i64,
 }
 
-const ANSWERED: &str = "account_id, id_hi, id_lo, part, answer";
-const INTEGERS: &[&str] = &["id_hi", "id_lo", "part"];
+const ANSWERED: &str = "batch_no, line, answer";
+const INTEGERS: &[&str] = &["batch_no", "line"];
 
 impl Answers {
     pub fn new(tx: &Tx, run_no: i64) -> Answers {
@@ -356,28 +356,23 @@ impl Answers {
         }
     }
 
-    pub fn push(&mut self, id: &FailureId, answer: Answer) {
-        let FailureId { account_id, key, part } = id;
-        self.answered.push(&[
-            (&**account_id).into(),
-            key.hi.into(),
-            key.lo.into(),
-            (*part).into(),
-            answer.as_str().into(),
-        ]);
+    /// Of the failure at a place.
+    pub fn push(&mut self, at: Place, answer: Answer) {
+        self.answered.push(&[at.batch_no.into(), at.line.into(), answer.as_str().into()]);
         self.any = true;
     }
 
-    /// So many units of a message are not charged, since they are known to have failed.
-    pub fn not_charged(&mut self, message: &FailedMessage, id: &FailureId, units: i64) {
-        self.push(id, Answer::NotCharged);
+    /// So many units of a message, or of a part of it, are not charged, since a receipt was there before that
+    /// says that they failed.
+    pub fn not_charged(&mut self, message: &FailedMessage, at: Place, part: i64, units: i64) {
+        self.push(at, Answer::NotCharged);
         self.not_charged_count += 1;
         let FailedMessage { account_id, key, .. } = message;
         self.not_charged.push(&[
             (&**account_id).into(),
             key.hi.into(),
             key.lo.into(),
-            id.part.into(),
+            part.into(),
             units.into(),
             self.run_no.into(),
         ]);
@@ -406,10 +401,12 @@ impl Answers {
             return Ok(());
         }
         self.answered.flush(tx).await?;
-        let statement = "update failures set run_no = $1, answer = v.answer from answered v \
-                         where failures.id_hi = v.id_hi and failures.id_lo = v.id_lo \
-                         and failures.account_id = v.account_id and failures.part = v.part";
-        tx.execute(statement, values![self.run_no]).await?;
+        let answer = "update failures set run_no = $1, answer = v.answer from answered v \
+                      where failures.batch_no = v.batch_no and failures.line = v.line";
+        tx.execute(answer, values![self.run_no]).await?;
+        let close =
+            "delete from open_failures where (batch_no, line) in (select batch_no, line from answered)";
+        tx.execute(close, vec![]).await?;
         drop_temporary(tx, &["answered"]).await
     }
 }

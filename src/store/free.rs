@@ -33,7 +33,7 @@ impl FreeUnits {
              on conflict (account_id, product, day) do update set units = excluded.units, \
              per_day = excluded.per_day, total = excluded.total"
         );
-        super::with_values(tx, columns, rows, &statement).await.map(|_| ())
+        super::many::execute_with(tx, columns, rows, &statement).await.map(|_| ())
     }
 }
 
@@ -42,13 +42,10 @@ pub async fn load(
     tx: &mut Tx,
     accounts: &mut BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
 ) -> Result<(), StoreError> {
-    let ids: Vec<Value> = accounts.keys().map(|id| Value::from(&**id)).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let list = super::charging::placeholders(ids.len());
-    let sql = format!("select account_id, product, day, units from free_units where account_id in ({list})");
-    for row in tx.rows(sql, ids).await? {
+    let ids = accounts.keys().map(|id| values![&**id]).collect();
+    let query =
+        "select account_id, product, day, units from free_units where account_id in (select id from v)";
+    for row in super::many::rows_with(tx, "id", ids, query).await? {
         if let Some(Ok((account, _))) = accounts.get_mut(row.text(0)?.as_str()) {
             account.free.entry(row.text(1)?.into()).or_default().add(row.int(2)?, row.int(3)?);
         }

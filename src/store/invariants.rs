@@ -266,6 +266,13 @@ const INVARIANTS: &[(&str, &str)] = &[
          where f.failures <> r.returns",
     ),
     (
+        "I13 the failures that wait for an answer are those that have none",
+        "{all}select 'batch ' || cast(w.batch_no as text) || ' line ' || cast(w.line as text) \
+         from (select batch_no, line from failures where run_no is null union all \
+               select batch_no, line from open_failures) w \
+         group by w.batch_no, w.line having count(*) <> 2",
+    ),
+    (
         "I15 what was charged and not given back is pending or earned",
         "select a.account_id from accounts a \
          left join (select account_id, sum(net) as net from charges group by account_id) c \

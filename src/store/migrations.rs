@@ -21,6 +21,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("mail", include_str!("../../migrations/0012_mail.sql")),
     ("retention", include_str!("../../migrations/0013_retention.sql")),
     ("audited", include_str!("../../migrations/0014_audited.sql")),
+    ("open_failures", include_str!("../../migrations/0015_open_failures.sql")),
 ];
 
 /// The version that this binary works with.

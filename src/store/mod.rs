@@ -7,6 +7,7 @@ pub mod db;
 mod dialect;
 mod error;
 mod facts;
+mod many;
 mod migrations;
 mod months;
 pub mod staging;
@@ -59,7 +60,7 @@ pub use db::{Db, Dialect, Tx};
 pub use error::StoreError;
 pub use roles::Roles;
 
-use db::{Row, Value, values};
+use db::values;
 
 /// The version of the schema that this binary works with.
 pub const SCHEMA_VERSION: i64 = migrations::VERSION;
@@ -166,60 +167,4 @@ async fn schema_version(tx: &mut Tx) -> Result<Option<i64>, StoreError> {
     }
     let version = tx.int("select max(version) from _sqlx_migrations where success", vec![]).await?;
     Ok((version > 0).then_some(version))
-}
-
-/// Runs `with v(columns) as (values ...) statement` for many rows, in portions: the way to update
-/// ten thousand accounts in a few statements on both databases.
-async fn with_values(
-    tx: &mut Tx,
-    columns: &str,
-    rows: Vec<Vec<Value>>,
-    statement: &str,
-) -> Result<u64, StoreError> {
-    let mut touched = 0;
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let (sql, values) = portion(columns, &mut rows, statement);
-        touched += tx.execute(sql, values).await?;
-    }
-    Ok(touched)
-}
-
-/// The same for a query: its rows, portion after portion.
-async fn rows_with_values(
-    tx: &mut Tx,
-    columns: &str,
-    rows: Vec<Vec<Value>>,
-    query: &str,
-) -> Result<Vec<Row>, StoreError> {
-    let mut found = Vec::new();
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let (sql, values) = portion(columns, &mut rows, query);
-        found.extend(tx.rows(sql, values).await?);
-    }
-    Ok(found)
-}
-
-/// A statement over the next portion of the rows, and its values.
-fn portion(
-    columns: &str,
-    rows: &mut impl Iterator<Item = Vec<Value>>,
-    statement: &str,
-) -> (String, Vec<Value>) {
-    const ROWS: usize = 1_000;
-    let width = columns.split(',').count();
-    let portion: Vec<Vec<Value>> = rows.take(ROWS).collect();
-    let mut sql = format!("with v({columns}) as (values ");
-    for row in 0..portion.len() {
-        sql.push_str(if row == 0 { "(" } else { ",(" });
-        for column in 0..width {
-            let comma = if column == 0 { "" } else { "," };
-            sql.push_str(&format!("{comma}${}", row * width + column + 1));
-        }
-        sql.push(')');
-    }
-    sql.push_str(") ");
-    sql.push_str(statement);
-    (sql, portion.into_iter().flatten().collect())
 }

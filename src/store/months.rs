@@ -49,7 +49,7 @@ impl Months {
         let rows = std::mem::take(&mut self.changed);
         let statement = "update account_months set tiers = v.tiers, accruals = v.accruals from v \
                          where account_months.account_id = v.account_id and account_months.month = v.month";
-        super::with_values(tx, COLUMNS, rows, statement).await.map(|_| ())
+        super::many::execute_with(tx, COLUMNS, rows, statement).await.map(|_| ())
     }
 }
 

@@ -37,7 +37,7 @@ impl Notices {
             "insert into notices ({columns}) select {columns} from v where true \
              on conflict (account_id, kind, subject, due) do nothing"
         );
-        super::with_values(tx, columns, rows, &statement).await.map(|_| ())
+        super::many::execute_with(tx, columns, rows, &statement).await.map(|_| ())
     }
 }
 
@@ -162,7 +162,7 @@ pub async fn settings(
     let query = "select account_id, kind, channel, setting from notice_settings \
                  where account_id in (select wanted from v) and setting <> 'default' \
                  order by account_id, kind, channel";
-    for row in super::rows_with_values(tx, "wanted", rows, query).await? {
+    for row in super::many::rows_with(tx, "wanted", rows, query).await? {
         let (account_id, kind, channel) = (row.text(0)?, row.text(1)?, row.text(2)?);
         let corrupt =
             || StoreError::Corrupt(format!("account {account_id} has a setting for {kind} {channel}"));

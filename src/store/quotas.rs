@@ -153,7 +153,7 @@ pub async fn save(tx: &mut Tx, reviews: &[ReviewRow], at: Timestamp, run_no: i64
         "insert into quota_reviews ({columns}) select {columns} from v where true \
          on conflict (account_id, product, week) do nothing"
     );
-    super::with_values(tx, &columns, reviews.iter().map(row).collect(), &statement).await.map(|_| ())
+    super::many::execute_with(tx, &columns, reviews.iter().map(row).collect(), &statement).await.map(|_| ())
 }
 
 fn review_row(row: &Row) -> Result<ReviewRow, StoreError> {

@@ -140,13 +140,18 @@ impl ReceiptStaging {
         // Of several the first is written last.
         for row in tx.rows(late, vec![]).await? {
             let line = row.int(0)?;
+            let key = (row.int(1)?, row.int(2)?, row.text(3)?, row.int(4)?);
+            let close = "delete from open_failures where (batch_no, line) in (select batch_no, line from failures \
+                         where id_hi = $1 and id_lo = $2 and account_id = $3 and part = $4)";
+            tx.execute(close, values![key.0, key.1, &key.2, key.3]).await?;
             let sql = "update failures set batch_no = $1, line = $2, report_time = $3, received_at = $4, \
                        run_no = null, answer = null where id_hi = $5 and id_lo = $6 and account_id = $7 and part = $8";
-            let key = (row.int(1)?, row.int(2)?, row.text(3)?, row.int(4)?);
             let reported = row.int(5)?;
             let received = self.received_at.0;
             let values = values![batch_no, line, reported, received, key.0, key.1, key.2, key.3];
             tx.execute(sql, values).await?;
+            let open = "insert into open_failures (batch_no, line) values ($1, $2)";
+            tx.execute(open, values![batch_no, line]).await?;
             let sql = "update batch_lines set reason = 'in_time_after_late', detail = detail \
                        || ', which was reported later than this one' \
                        where batch_no = $1 and line = $2 and verdict = 'duplicate'";
@@ -172,7 +177,11 @@ impl ReceiptStaging {
         let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
                         select $1, line, 'rejected', reason, detail, raw from staged_lines";
         tx.execute(rejected, values![batch_no]).await?;
-        tx.execute(KEEP_FAILURES, values![batch_no]).await?;
+        if tx.execute(KEEP_FAILURES, values![batch_no]).await? > 0 {
+            let open = "insert into open_failures (batch_no, line) \
+                        select batch_no, line from failures where batch_no = $1";
+            tx.execute(open, values![batch_no]).await?;
+        }
         if accepted == self.staged {
             return Ok(());
         }

@@ -76,7 +76,7 @@ pub async fn set_balance_alerts(
          on conflict (account_id, kind, subject, due) do nothing",
         balance_facts(available, "v.threshold")
     );
-    let told = super::with_values(tx, columns, rows(), &tell).await?;
+    let told = super::many::execute_with(tx, columns, rows(), &tell).await?;
     // Who was charged nothing lately needs nothing for the next days.
     tx.execute(
         "update balance_alerts set threshold = 0, as_of = $1 where threshold > 0 and as_of < $1",
@@ -85,6 +85,6 @@ pub async fn set_balance_alerts(
     .await?;
     let set = "insert into balance_alerts (account_id, threshold, as_of) select account_id, threshold, at from v \
                where true on conflict (account_id) do update set threshold = excluded.threshold, as_of = excluded.as_of";
-    super::with_values(tx, columns, rows(), set).await?;
+    super::many::execute_with(tx, columns, rows(), set).await?;
     Ok(told)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::charging::{PLAN, placeholders, plan};
+use super::charging::{PLAN, plan};
 use super::db::{Row, Tx, Value, values};
 use super::error::StoreError;
+use super::many::{execute_with, rows_with};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::domain::plan::Plan;
@@ -115,26 +116,27 @@ pub async fn load(
     account_ids: &[&str],
     day: (Timestamp, Timestamp),
 ) -> Result<BTreeMap<(String, String), Judged>, StoreError> {
-    let list = placeholders(account_ids.len());
-    let bound = || account_ids.iter().map(|id| Value::from(*id)).collect::<Vec<_>>();
-    let sql = format!(
-        "select {SETTING} from renewal_settings s where s.account_id in ({list}) and s.off_at is null"
+    let bound = || account_ids.iter().map(|id| values![*id]).collect::<Vec<_>>();
+    let query = format!(
+        "select {SETTING} from renewal_settings s where s.account_id in (select id from v) and s.off_at is null"
     );
     let mut judged = BTreeMap::new();
-    for row in tx.rows(sql, bound()).await? {
+    for row in rows_with(tx, "id", bound(), &query).await? {
         let row = setting_row(&row)?;
         let key = (row.account_id.clone(), row.setting.product.to_string());
         judged.insert(key, Judged { row, plans: Vec::new(), before: Before::default() });
     }
-    let sql = format!("select {PLAN} from plans where account_id in ({list}) order by account_id, plan_no");
-    for row in tx.rows(sql, bound()).await? {
+    let query = format!(
+        "select {PLAN} from plans where account_id in (select id from v) order by account_id, plan_no"
+    );
+    for row in rows_with(tx, "id", bound(), &query).await? {
         if let Some(found) = judged.get_mut(&(row.text(0)?, row.text(2)?)) {
             found.plans.push(plan(&row)?);
         }
     }
-    let sql =
-        format!("select account_id, product, renewed_plan, at from renewals where account_id in ({list})");
-    for row in tx.rows(sql, bound()).await? {
+    let query = "select account_id, product, renewed_plan, at from renewals \
+                 where account_id in (select id from v)";
+    for row in rows_with(tx, "id", bound(), query).await? {
         if let Some(found) = judged.get_mut(&(row.text(0)?, row.text(1)?)) {
             found.before.used_up.push(row.int(2)?);
             let at = Timestamp(row.int(3)?);
@@ -197,7 +199,7 @@ impl Refusals {
         let statement = "update renewal_settings set refused_at = v.at, refused_code = v.code, refused_text = v.said \
                          from v where renewal_settings.account_id = v.account_id \
                          and renewal_settings.product = v.of_product";
-        super::with_values(tx, "account_id, of_product, at, code, said", rows, statement).await.map(|_| ())
+        execute_with(tx, "account_id, of_product, at, code, said", rows, statement).await.map(|_| ())
     }
 }
 

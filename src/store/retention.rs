@@ -218,7 +218,8 @@ async fn choose(tx: &mut Tx, retired: Retired, portion: Portion) -> Result<(), S
 /// Leaves out what somebody may still decide about, and what was answered too lately: such a receipt would
 /// be taken again, and find nothing.
 async fn leave_needed(tx: &mut Tx, retired: Retired) -> Result<(), StoreError> {
-    let unanswered = "from failures f where f.run_no is null";
+    let unanswered =
+        "from open_failures o join failures f on f.batch_no = o.batch_no and f.line = o.line where true";
     let undecided = "from exceptions e where e.closed_at is null";
     let of_exception = "from exceptions e join receipts r on r.id_hi = e.id_hi and r.id_lo = e.id_lo \
                         and r.part = e.part and r.batch_no = e.batch_no and r.line = e.line \

@@ -4,7 +4,7 @@
 //! ```text
 //! PREFIX_owner   owns the schema and migrates it
 //! PREFIX_run     runs jobs and takes orders: it can add to the ledger but not change it, and deletes nothing
-//!                but what `housekeeping` does
+//!                but what `housekeeping` does, and the marks of failures that wait for an answer
 //! PREFIX_audit   reads everything but the key of the recipients' hashes
 //! ```
 //! The prefix is kept in the database, so that each later migration gives rights on its new tables.
@@ -39,8 +39,9 @@ const ADDED_TO: &[&str] = &[
     "top_ups",
     "withdrawals",
 ];
-/// Tables of which housekeeping deletes what nothing needs any more.
-const DELETED_FROM: &[&str] = &["deliveries", "job_runs", "messages", "receipts"];
+/// Tables of which rows are deleted: by housekeeping what nothing needs any more, and from `open_failures`
+/// what was answered.
+const DELETED_FROM: &[&str] = &["deliveries", "job_runs", "messages", "open_failures", "receipts"];
 /// Tables that only migrations write.
 const MIGRATED: &[&str] = &["_sqlx_migrations"];
 

@@ -1,7 +1,7 @@
 //! What settling reads and writes: charges of failed messages, returns, exceptions, and how far
 //! windows are final.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::db::{Row, Tx, Value, values};
@@ -47,22 +47,39 @@ const CHARGE: &str = "c.account_id, c.window_start, c.run_no, c.product, c.templ
     c.last_batch, c.last_line, c.last_units";
 
 /// The charges of some windows of accounts, each as made by one run, in the order of their units.
-pub async fn charges(
+///
+/// An index leads from a run to the charges that it made of an account: these are read once, for all
+/// windows together, and never those of other runs.
+pub async fn charges<'a>(
     tx: &mut Tx,
-    windows: impl IntoIterator<Item = (&str, i64, i64)>,
+    windows: impl IntoIterator<Item = (&'a str, i64, i64)>,
 ) -> Result<BTreeMap<ChargeKey, Vec<Charge>>, StoreError> {
-    let rows = windows.into_iter().map(|(account, window, run)| values![account, window, run]).collect();
+    let mut wanted: BTreeMap<(&str, i64), BTreeSet<i64>> = BTreeMap::new();
+    for (account, window, run) in windows {
+        wanted.entry((account, run)).or_default().insert(window);
+    }
+    let spans = wanted.iter().filter_map(|((account, run), windows)| {
+        Some(values![*account, *run, *windows.first()?, *windows.last()?])
+    });
+    let spans = spans.collect();
     let select = format!(
-        "select {CHARGE} from v join charges c on c.account_id = v.account_id and c.window_start = v.began \
-         and c.run_no = v.run order by c.account_id, c.window_start, c.run_no, c.product, c.template_type, \
-         c.country, c.first_unit"
+        "select {CHARGE} from v join charges c on c.run_no = v.run and c.account_id = v.account_id \
+         where c.window_start between v.first and v.last order by c.account_id, c.window_start, c.run_no, \
+         c.product, c.template_type, c.country, c.first_unit"
     );
     let mut found: BTreeMap<ChargeKey, Vec<Charge>> = BTreeMap::new();
-    for row in super::rows_with_values(tx, "account_id, began, run", rows, &select).await? {
+    tx.look_up_one_by_one(true).await?;
+    let rows = super::many::rows_with(tx, "account_id, run, first, last", spans, &select).await?;
+    tx.look_up_one_by_one(false).await?;
+    for row in rows {
+        let (account, window, run) = (row.text(0)?, row.int(1)?, row.int(2)?);
+        if !wanted.get(&(&*account, run)).is_some_and(|windows| windows.contains(&window)) {
+            continue;
+        }
         let key = ChargeKey {
-            account_id: row.text(0)?.into(),
-            window: row.int(1)?,
-            run_no: row.int(2)?,
+            account_id: account.into(),
+            window,
+            run_no: run,
             product: row.text(3)?.into(),
             template_type: row.text(4)?.into(),
             country: row.text(5)?.into(),
@@ -113,7 +130,10 @@ pub async fn settled_parts(
          order by 1, 2, 3, 4"
     );
     let mut settled: BTreeMap<MessageOf, SettledParts> = BTreeMap::new();
-    for row in super::rows_with_values(tx, "account_id, id_hi, id_lo", rows, &select).await? {
+    tx.look_up_one_by_one(true).await?;
+    let rows = super::many::rows_with(tx, "account_id, id_hi, id_lo", rows, &select).await?;
+    tx.look_up_one_by_one(false).await?;
+    for row in rows {
         let key = MessageKey { hi: row.int(1)?, lo: row.int(2)? };
         let parts = settled.entry((row.text(0)?, key)).or_default();
         match row.int(4)? {
@@ -266,7 +286,7 @@ impl Returns {
             "insert into exceptions ({columns}) select {columns} from v where true \
              on conflict (kind, batch_no, line) do nothing"
         );
-        super::with_values(tx, columns, rows, &statement).await.map(|_| ())
+        super::many::execute_with(tx, columns, rows, &statement).await.map(|_| ())
     }
 }
 
@@ -380,7 +400,7 @@ pub async fn post<T>(
         );
         let mut numbers = Vec::new();
         for (row, (id, item)) in
-            super::rows_with_values(tx, "account_id", ids, &query).await?.iter().zip(together)
+            super::many::rows_with(tx, "account_id", ids, &query).await?.iter().zip(together)
         {
             let found = row.text(0)?;
             if found != **id {
@@ -398,7 +418,7 @@ pub async fn post<T>(
         ledger.flush_full(tx).await?;
         let statement =
             "update accounts set entries = v.entries from v where accounts.account_id = v.account_id";
-        super::with_values(tx, "account_id, entries", numbers, statement).await?;
+        super::many::execute_with(tx, "account_id, entries", numbers, statement).await?;
     }
     ledger.flush(tx).await
 }

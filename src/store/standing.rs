@@ -70,7 +70,7 @@ impl Standings {
     pub async fn flush(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let columns = "account_id, entry_no, by_entry, status, at, reason, available";
         let statement = format!("insert into account_events ({columns}) select {columns} from v");
-        super::with_values(tx, columns, std::mem::take(&mut self.events), &statement).await?;
+        super::many::execute_with(tx, columns, std::mem::take(&mut self.events), &statement).await?;
         // Each fall is told once: when it passes the bound.
         let statement = format!(
             "insert into notices (account_id, kind, subject, due, at, facts) \
@@ -81,7 +81,7 @@ impl Standings {
             balance_facts("v.available", "t.threshold")
         );
         let columns = "account_id, entry_no, available_before, available, at";
-        super::with_values(tx, columns, std::mem::take(&mut self.falls), &statement).await?;
+        super::many::execute_with(tx, columns, std::mem::take(&mut self.falls), &statement).await?;
         self.notices.flush(tx).await
     }
 }

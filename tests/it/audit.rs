@@ -67,6 +67,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("update returns set to_plan = 0, money_to = 'balance' where to_plan = 1", "plan"),
     ("update failures set answer = null, run_no = null where answer = 'returned'", "I13"),
     ("update failures set report_time = report_time + 400000000000", "I13"),
+    (OPENED_AGAIN, "I13"),
     ("update postings set amount = amount + 1 where ledger = 'Assets:Unbilled'", "I02"),
     ("delete from postings where ledger = 'Liabilities:VAT:Pending'", "I02"),
     ("update top_ups set amount = amount + 1", "I04"),
@@ -77,8 +78,12 @@ const FAULTS: &[(&str, &str)] = &[
     ("update account_months set tiers = replace(tiers, '\"verification\",', '\"verification\",1')", "tier"),
 ];
 
+const OPENED_AGAIN: &str =
+    "insert into open_failures (batch_no, line) select batch_no, line from failures where run_no is not null";
+
 /// Those of these that are no account's own.
-const OF_ALL: &[&str] = &["update batches set rejected = rejected + 1, accepted = accepted - 1"];
+const OF_ALL: &[&str] =
+    &["update batches set rejected = rejected + 1, accepted = accepted - 1", OPENED_AGAIN];
 
 #[test]
 fn a_planted_fault_is_found_and_sound_books_are_said_to_be_so() {

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use super::order::Waiting;
 use crate::domain::charge::Place;
 use crate::domain::product::{Catalog, ChargeOn};
-use crate::store::failures::{Answers, FailedMessage, FailureId, Matched, OpenFailure, OpenFailures};
+use crate::store::failures::{Answers, FailedMessage, Matched, OpenFailure, OpenFailures};
 use crate::store::{StoreError, Tx};
 
 /// Failures of the messages that a run charges, by where these came in.
@@ -17,22 +17,30 @@ pub struct KnownFailures {
 
 struct Failed {
     message: FailedMessage,
-    /// Each failure and the units that it is about.
-    units: Vec<(FailureId, i64)>,
+    told: Vec<Told>,
+}
+
+/// What a failure receipt tells of it.
+struct Told {
+    /// Where the receipt stands.
+    place: Place,
+    /// 0: the whole message.
+    part: i64,
+    units: i64,
 }
 
 impl Failed {
     /// A second source may tell the same of a message, or of a part of it, in another way: that is
     /// answered when receipts are settled.
-    fn add(&mut self, id: FailureId, units: i64) {
-        let told = |(known, _): &(FailureId, i64)| known.part == id.part || known.part == 0 || id.part == 0;
-        if !self.units.iter().any(told) {
-            self.units.push((id, units));
+    fn add(&mut self, told: Told) {
+        let before = |known: &Told| known.part == told.part || known.part == 0 || told.part == 0;
+        if !self.told.iter().any(before) {
+            self.told.push(told);
         }
     }
 
     fn units(&self) -> i64 {
-        self.units.iter().map(|(_, units)| units).sum()
+        self.told.iter().map(|told| told.units).sum()
     }
 }
 
@@ -53,8 +61,8 @@ impl KnownFailures {
         let Matched::One(message) = &failure.message else { return };
         if let Some(units) = counts(&failure, message, run_no, catalog) {
             let failed = self.failed.entry(message.place);
-            let failed = failed.or_insert_with(|| Failed { message: message.clone(), units: Vec::new() });
-            failed.add(failure.id, units);
+            let failed = failed.or_insert_with(|| Failed { message: message.clone(), told: Vec::new() });
+            failed.add(Told { place: failure.place, part: failure.id.part, units });
         }
     }
 
@@ -70,8 +78,8 @@ impl KnownFailures {
     /// Notes that a message was charged less its failed parts.
     pub fn charged(&self, message: &Waiting, answers: &mut Answers) {
         if let Some(failed) = self.failed.get(&message.place()) {
-            for (id, units) in &failed.units {
-                answers.not_charged(&failed.message, id, *units);
+            for told in &failed.told {
+                answers.not_charged(&failed.message, told.place, told.part, told.units);
             }
         }
     }
@@ -81,8 +89,8 @@ impl KnownFailures {
         let whole = self.failed.values().filter(|failed| failed.units() == failed.message.units);
         let mut from_suspense = Vec::new();
         for failed in whole {
-            for (id, units) in &failed.units {
-                answers.not_charged(&failed.message, id, *units);
+            for told in &failed.told {
+                answers.not_charged(&failed.message, told.place, told.part, told.units);
             }
             from_suspense.extend(failed.message.in_suspense.then_some(&failed.message));
         }
