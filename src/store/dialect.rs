@@ -243,6 +243,9 @@ impl CopyRows {
 
     /// Sends the rows and keeps them.
     pub async fn copy_into(&mut self, tx: &mut Tx, table: &str, columns: &str) -> Result<(), StoreError> {
+        if self.count == 0 {
+            return Ok(());
+        }
         let end = self.bytes.len();
         self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
         let sent = copy_in(tx, table, columns, &self.bytes).await;

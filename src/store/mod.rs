@@ -3,6 +3,7 @@
 //! `db` is the connection layer, `dialect` what must differ; the others load and save one
 //! aggregate each, whole.
 
+mod arriving;
 pub mod db;
 mod dialect;
 mod error;

@@ -3,21 +3,24 @@
 //! The first final receipt of a message wins; what comes later is the same again or a conflict (D15,
 //! D46). Those that say no are kept a second time, apart: giving back reads only them.
 
+use super::arriving::{Arriving, Target};
 use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
 use super::db::{Row, Tx, values};
-use super::dialect::Bulk;
+use super::dialect::{Bulk, CopyRows};
 use super::error::StoreError;
-use super::staging::{create_temporary, drop_temporary, insert_but_known};
+use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
 use crate::domain::product::REFUND_WINDOW;
-use crate::domain::receipt::ReceiptRow;
+use crate::domain::receipt::{Outcome, ReceiptRow};
 
-const STAGED: &str = "line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, parts, report_time, \
-    source_units, raw_id, receipt_id, biz_id, recipient_hash, invalid_address";
+const STAGED: &str = "batch_no, received_at, line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, \
+    parts, report_time, source_units, raw_id, receipt_id, biz_id, recipient_hash, invalid_address";
 const STAGED_LINES: &str = "line, reason, detail, raw";
 const INTEGERS: &[&str] = &[
+    "batch_no",
+    "received_at",
     "line",
     "id_hi",
     "id_lo",
@@ -28,13 +31,27 @@ const INTEGERS: &[&str] = &[
     "recipient_hash",
     "invalid_address",
 ];
+const TARGET: Target = Target {
+    table: "receipts",
+    staged: "staged_receipts",
+    columns: STAGED,
+    integers: INTEGERS,
+    key: "id_hi, id_lo, account_id, part, slot",
+};
+const FAILURE: &str = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
+    recipient_hash";
 
 /// A batch of receipts on its way in.
 pub struct ReceiptStaging {
-    rows: Bulk,
+    rows: Arriving,
+    /// The failures among those that are to go straight into their table, and their places.
+    failures: CopyRows,
+    open: CopyRows,
+    /// The last line that went straight.
+    straight_line: i64,
+    last_line: i64,
     faults: Bulk,
     received_at: Timestamp,
-    staged: i64,
     rejected: i64,
     /// Some tell of a part of a message.
     by_part: bool,
@@ -46,14 +63,15 @@ impl ReceiptStaging {
     /// `received_at` is when the batch came: it is stored with each receipt, so that a replay gives
     /// the same (D12).
     pub async fn begin(tx: &mut Tx, received_at: Timestamp) -> Result<ReceiptStaging, StoreError> {
-        let dialect = tx.dialect();
-        create_temporary(tx, "staged_receipts", STAGED, INTEGERS).await?;
         create_temporary(tx, "staged_lines", STAGED_LINES, INTEGERS).await?;
         Ok(ReceiptStaging {
-            rows: Bulk::new(dialect, "staged_receipts", STAGED),
-            faults: Bulk::new(dialect, "staged_lines", STAGED_LINES),
+            rows: Arriving::begin(tx, TARGET).await?,
+            failures: CopyRows::new(),
+            open: CopyRows::new(),
+            straight_line: 0,
+            last_line: 0,
+            faults: Bulk::new(tx.dialect(), "staged_lines", STAGED_LINES),
             received_at,
-            staged: 0,
             rejected: 0,
             by_part: false,
             first: None,
@@ -63,31 +81,85 @@ impl ReceiptStaging {
 
     pub async fn push(&mut self, tx: &mut Tx, line: i64, row: &ReceiptRow) -> Result<(), StoreError> {
         let reported = row.report_time.unwrap_or(self.received_at);
-        let slot = if row.status.outcome().is_some() { "final" } else { row.status.as_str() };
-        self.rows.push(&[
+        let outcome = row.status.outcome();
+        let slot = if outcome.is_some() { "final" } else { row.status.as_str() };
+        let account_id = row.account_id.as_deref().unwrap_or("");
+        let (part, parts) = (row.part.map_or(0, |part| part.number), row.part.map(|part| part.of));
+        let biz_id = row.request.as_ref().map(|request| request.biz_id.as_str());
+        let recipient_hash = row.request.as_ref().map(|request| request.recipient_hash);
+        if row.part.is_some() && !self.by_part {
+            // Whether a part contradicts a whole is asked of all lines together.
+            self.by_part = true;
+            self.stage(tx).await?;
+        }
+        let fields = [
+            self.rows.batch_column().into(),
+            self.received_at.0.into(),
             line.into(),
             row.key.hi.into(),
             row.key.lo.into(),
-            row.account_id.as_deref().unwrap_or("").into(),
-            row.part.map_or(0, |part| part.number).into(),
+            account_id.into(),
+            part.into(),
             slot.into(),
             row.status.as_str().into(),
             row.raw_status.as_deref().into(),
             row.err_code.as_deref().into(),
-            row.part.map(|part| part.of).into(),
+            parts.into(),
             reported.0.into(),
             row.source_units.into(),
             row.raw_id.as_deref().into(),
             row.receipt_id.as_deref().into(),
-            row.request.as_ref().map(|request| request.biz_id.as_str()).into(),
-            row.request.as_ref().map(|request| request.recipient_hash).into(),
+            biz_id.into(),
+            recipient_hash.into(),
             row.invalid_address.then_some(1).into(),
-        ]);
-        self.staged += 1;
-        self.by_part |= row.part.is_some();
+        ];
+        self.rows.push(tx, &fields).await?;
+        if outcome == Some(Outcome::Failed) && self.rows.is_straight() {
+            let batch_no = self.rows.batch_column();
+            self.open.push(&[batch_no.into(), line.into()]);
+            self.failures.push(&[
+                row.key.hi.into(),
+                row.key.lo.into(),
+                account_id.into(),
+                part.into(),
+                parts.into(),
+                batch_no.into(),
+                line.into(),
+                reported.0.into(),
+                self.received_at.0.into(),
+                biz_id.into(),
+                recipient_hash.into(),
+            ]);
+        }
         self.first = Some(self.first.map_or(reported, |first| first.min(reported)));
         self.last = self.last.max(Some(reported));
-        self.rows.flush_full(tx).await
+        self.last_line = line;
+        if self.rows.is_full() { self.write(tx).await } else { Ok(()) }
+    }
+
+    /// Writes what is in memory, failures with the receipts.
+    async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        if self.straight_line == 0 && self.rows.is_straight() {
+            self.rows.take_turn(tx).await?;
+            if tx.int(ANY_BY_PART, vec![]).await? > 0 {
+                self.stage(tx).await?;
+            }
+        }
+        if self.rows.write(tx).await? {
+            self.straight_line = self.last_line;
+            self.failures.copy_into(tx, "failures", FAILURE).await?;
+            self.open.copy_into(tx, "open_failures", "batch_no, line").await?;
+        }
+        self.failures.clear();
+        self.open.clear();
+        Ok(())
+    }
+
+    /// From here on rows do not go straight into their table any more.
+    async fn stage(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.failures.clear();
+        self.open.clear();
+        self.rows.stage(tx).await
     }
 
     /// Keeps a line that was rejected, with its raw text.
@@ -112,22 +184,25 @@ impl ReceiptStaging {
         content_hash: &str,
         ignored_keys: &str,
     ) -> Result<Ingested, StoreError> {
-        self.rows.flush(tx).await?;
         self.faults.flush(tx).await?;
-        super::runs::take_turn(tx, "ingest").await?;
+        self.rows.take_turn(tx).await?;
         let new = NewBatch {
-            batch_no: None,
+            batch_no: self.rows.batch_no(),
             kind: RECEIPTS,
             origin,
             content_hash,
             ignored_keys,
-            rows: self.staged,
+            rows: self.rows.rows(),
             rejected: self.rejected,
             first: self.first,
             last: self.last,
             now: self.received_at,
         };
-        let Some(batch_no) = new.add(tx).await? else { return new.known(tx).await.map(Ingested::Already) };
+        let Some(batch_no) = new.add(tx).await? else {
+            self.rows.undo(tx).await?;
+            return new.known(tx).await.map(Ingested::Already);
+        };
+        self.write(tx).await?;
         self.merge(tx, batch_no).await?;
         drop_temporary(tx, &["staged_receipts", "staged_lines"]).await?;
         let taken = batches::find(tx, batch_no).await?;
@@ -161,36 +236,32 @@ impl ReceiptStaging {
     }
 
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
-        let received_at = self.received_at.0;
-        if self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0 {
-            // A whole receipt after one of a part, or the other way round, contradicts it (D66).
+        // A whole receipt after one of a part, or the other way round, contradicts it (D66).
+        if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
             tx.execute(PART_CONFLICTS, values![batch_no]).await?;
-            tx.execute(keep_conflicts(), values![batch_no, received_at]).await?;
+            tx.execute(keep_conflicts(), values![batch_no]).await?;
             tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
         }
-        let all = format!(
-            "insert into receipts (batch_no, received_at, {STAGED}) select $1, {received_at}, {STAGED} \
-             from staged_receipts"
-        );
-        let key = "id_hi, id_lo, account_id, part, slot";
-        let accepted = insert_but_known(tx, &all, "staged_receipts", key, batch_no).await?;
+        let accepted = self.rows.merge(tx, batch_no).await?;
         let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
                         select $1, line, 'rejected', reason, detail, raw from staged_lines";
         tx.execute(rejected, values![batch_no]).await?;
-        if tx.execute(KEEP_FAILURES, values![batch_no]).await? > 0 {
+        if !self.rows.is_straight()
+            && tx.execute(keep_failures(), values![batch_no, self.straight_line]).await? > 0
+        {
             let open = "insert into open_failures (batch_no, line) \
-                        select batch_no, line from failures where batch_no = $1";
-            tx.execute(open, values![batch_no]).await?;
+                        select batch_no, line from failures where batch_no = $1 and line > $2";
+            tx.execute(open, values![batch_no, self.straight_line]).await?;
         }
-        if accepted == self.staged {
+        if accepted == self.rows.rows() {
             return Ok(());
         }
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
         self.reopen_late(tx, batch_no).await?;
-        tx.execute(keep_conflicts(), values![batch_no, received_at]).await?;
+        tx.execute(keep_conflicts(), values![batch_no]).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
-        batches::correct_counts(tx, batch_no, self.staged, accepted).await
+        batches::correct_counts(tx, batch_no, self.rows.rows(), accepted).await
     }
 }
 
@@ -238,20 +309,27 @@ const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, 
 const LEAVE_OUT_CONFLICTS: &str = "delete from staged_receipts where line in \
     (select line from batch_lines where batch_no = $1 and verdict = 'conflict')";
 
-const KEEP_FAILURES: &str = "insert into failures (id_hi, id_lo, account_id, part, parts, batch_no, line, \
-      report_time, received_at, biz_id, recipient_hash) \
-    select id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, recipient_hash \
-    from receipts where batch_no = $1 and slot = 'final' and status <> 'delivered'";
+/// Failures among the receipts of a batch, from the line after one on.
+fn keep_failures() -> String {
+    format!(
+        "insert into failures ({FAILURE}) select {FAILURE} from receipts \
+         where batch_no = $1 and line > $2 and slot = 'final' and status <> 'delivered'"
+    )
+}
 
 /// A receipt that contradicts another is kept beside it, the first of each answer.
 fn keep_conflicts() -> String {
     let answer = "case when s.status = 'delivered' then 'conflict delivered' else 'conflict failed' end";
     let kept: Vec<String> = STAGED
         .split(", ")
-        .map(|column| if column == "slot" { answer.to_owned() } else { format!("s.{column}") })
+        .map(|column| match column {
+            "batch_no" => "l.batch_no".to_owned(),
+            "slot" => answer.to_owned(),
+            _ => format!("s.{column}"),
+        })
         .collect();
     format!(
-        "insert into receipts (batch_no, received_at, {STAGED}) select l.batch_no, cast($2 as bigint), {} \
+        "insert into receipts ({STAGED}) select {} \
          from batch_lines l join staged_receipts s on s.line = l.line \
          where l.batch_no = $1 and l.verdict = 'conflict' order by l.line on conflict do nothing",
         kept.join(", ")

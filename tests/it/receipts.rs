@@ -94,3 +94,37 @@ fn f84_many_programs_at_once_give_back_once() {
         assert_sound(&desk.url);
     });
 }
+
+/// More than is kept in memory goes straight into its table, until a receipt comes that is known, or that
+/// tells of a part: nothing of it may depend on how much went before.
+#[test]
+fn a_file_of_many_receipts_is_judged_as_one_of_few() {
+    const MANY: usize = 60_000;
+    let wide = "r".repeat(200);
+    let line = |n: usize, status: &str, part: &str| {
+        format!("acme,m-{n},{status},2026-03-01T10:00:00+08:00,{wide},{part}\n")
+    };
+    let status = |n: usize| if n.is_multiple_of(1_000) { "failed" } else { "delivered" };
+    let mut content = "account_id,message_id,status,report_time,receipt_id,part,parts\n".to_owned();
+    content.extend((0..MANY).map(|n| line(n, status(n), ",")));
+    // The same again, the contrary, and others as new as the first.
+    content.extend([line(0, "failed", ","), line(1, "failed", ","), line(1_000, "delivered", ",")]);
+    content.extend((MANY..MANY + 10).map(|n| line(n, "failed", ",")));
+    // Of these the first tells of a part; what told of the whole stands.
+    content.extend([line(2, "failed", "1,2"), line(3, "failed", "1,1"), line(MANY + 20, "failed", "1,2")]);
+    content.extend([line(MANY + 20, "delivered", ","), line(MANY + 21, "failed", ",")]);
+    let mut digests = Vec::new();
+    on_both(|database| {
+        let desk = charged(database, 4);
+        desk.program.file("many.csv", &content);
+        let answer = desk.program.run(&["ingest", "receipts", "many.csv", "--json"]).exits(3).json();
+        let counts = ["lines", "accepted", "duplicates", "conflicts", "rejected"].map(|key| &answer[key]);
+        assert_eq!(counts, [MANY + 18, MANY + 12, 1, 5, 0].map(serde_json::Value::from).each_ref());
+        let settled = desk.program.run(SETTLE).json();
+        assert_eq!(settled["counts"]["returned"], 1);
+        assert_eq!(settled["counts"]["waiting"], MANY / 1_000 - 1 + 10 + 2);
+        assert_sound(&desk.url);
+        digests.push(digest_of(&desk.url));
+    });
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
+}
