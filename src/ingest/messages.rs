@@ -8,12 +8,12 @@ use super::judge::{
     Basis, Judge, LONGEST_CODE, LONGEST_REFERENCE, MessageId, Terms, check_columns, count, needed, stored,
 };
 use super::judgements::Judgements;
-use super::recipient::PhoneNumber;
+use super::recipient::{BareNumber, PhoneNumber};
 use super::source::{Source, Submission, unknown};
 use super::{IngestError, LineFault};
 use crate::domain::length::{Encoding, MAX_CHARACTERS, measure, segments};
 use crate::domain::message::{Country, Disposition, MessageRow};
-use crate::domain::product::{Catalog, LengthRule, PricedBy, Product, Region};
+use crate::domain::product::{Astral, Catalog, LengthRule, PricedBy, Product, Region};
 
 /// The messages of one input.
 pub type Messages<'a, R> = Judgements<'a, R, MessageJudge<'a>>;
@@ -179,8 +179,15 @@ impl<'a> MessageJudge<'a> {
         let country = match fields.get(Field::Country) {
             Some(code) => Country::parse(code)
                 .ok_or_else(|| unknown("bad_country", code, "two letters of ISO 3166, such as CN"))?,
-            None if named == Some(Region::Domestic) => Country::CHINA,
-            None => self.country_of_recipient(fields)?,
+            // A number without a calling code is one of the region that was named.
+            None if named == Some(Region::Domestic) => {
+                country_of_recipient(fields, BareNumber::Chinese).unwrap_or(Country::CHINA)
+            }
+            None => country_of_recipient(fields, self.basis.bare_number).ok_or_else(|| {
+                let detail =
+                    "neither `country` nor `region` nor a phone number in `recipient`: give one of them";
+                LineFault::new(COUNTRY_MISSING, detail)
+            })?,
         };
         let region = if country == Country::CHINA { Region::Domestic } else { Region::International };
         if named.is_some_and(|named| named != region) {
@@ -189,15 +196,6 @@ impl<'a> MessageJudge<'a> {
             return Err(LineFault::new("region_mismatch", detail));
         }
         Ok((region, country))
-    }
-
-    fn country_of_recipient(&self, fields: &Fields<'_>) -> Result<Country, LineFault> {
-        let number =
-            fields.get(Field::Recipient).and_then(|text| PhoneNumber::parse(text, self.basis.bare_number));
-        number.as_ref().filter(|number| number.has_calling_code()).map(country_of).ok_or_else(|| {
-            let detail = "neither `country` nor `region` nor a phone number in `recipient`: give one of them";
-            LineFault::new(COUNTRY_MISSING, detail)
-        })
     }
 
     /// The billable size: ours where we can measure, else the source's (D25, D69).
@@ -231,6 +229,11 @@ impl<'a> MessageJudge<'a> {
     }
 }
 
+fn country_of_recipient(fields: &Fields<'_>, bare: BareNumber) -> Option<Country> {
+    let number = PhoneNumber::parse(fields.get(Field::Recipient)?, bare)?;
+    number.has_calling_code().then(|| country_of(&number))
+}
+
 /// Segments of a length that the source measured in `encoding`, and whether it is over the limit.
 fn size_of_units(units: i64, encoding: Option<&str>, product: &Product) -> Result<(i64, bool), LineFault> {
     let encoding = match encoding {
@@ -251,8 +254,9 @@ fn size_of_units(units: i64, encoding: Option<&str>, product: &Product) -> Resul
         (LengthRule::Domestic, Some(_)) => return Err(wrong_encoding("DOM or UCS-2", product)),
         (LengthRule::International, Some(_)) => return Err(wrong_encoding("GSM-7 or UCS-2", product)),
     };
-    // A GSM-7 unit may be half a character, so only twice the limit is surely over it.
-    let limit = if encoding == Encoding::Gsm7 { 2 * MAX_CHARACTERS } else { MAX_CHARACTERS };
+    // A unit may be half a character, of GSM-7's extension or an emoji: only twice the limit is surely over it.
+    let whole = encoding == Encoding::Domestic && product.astral == Astral::Scalar;
+    let limit = if whole { MAX_CHARACTERS } else { 2 * MAX_CHARACTERS };
     Ok((segments(encoding, units), units > limit))
 }
 

@@ -7,7 +7,7 @@
 mod known;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::known::KnownFailures;
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
-use super::{JobError, Report, Run};
+use super::{JobError, Report, Run, basis};
 use crate::domain::account::Parked;
 use crate::domain::account::{Account, Status};
 use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage, charge_account, is_late};
@@ -32,6 +32,8 @@ const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let config = run.config;
+    let mut run = run;
+    basis::check(&mut run).await?;
     quotas::mark_today(run.tx, &config.catalog, config.zone, run.as_of).await?;
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
     let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
@@ -53,6 +55,8 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     spilled.map_err(on_disk)?;
     let mut portions = order.portions().map_err(on_disk)?;
 
+    let products: BTreeSet<&str> = names.classes.iter().map(|[product, ..]| &**product).collect();
+    basis::note(&mut run, products).await?;
     let classes = names.classes(&run);
     let mut charging = Charging {
         effects: Effects::new(run.tx, run.run_no, run.as_of).alerting(run.config.notices.quota_low_ppm),

@@ -7,6 +7,7 @@ pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod audit_books;
 pub mod audit_changes;
+mod basis;
 pub mod settle_receipts;
 pub mod auto_renew;
 pub mod deliver_notifications;
@@ -97,6 +98,11 @@ pub enum JobError {
     Copied { here: String, before: String },
     #[error(transparent)]
     Audit(AuditError),
+    #[error(
+        "`charge_on` of product {product} is \"{now}\" in products.toml, and it was charged on {before}: put \
+         \"{before}\" back, and sell what is charged otherwise as a product of its own"
+    )]
+    BasisChanged { product: String, before: String, now: &'static str },
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("the run was told to end, and what it had under way was rolled back; run it again")]

@@ -11,7 +11,8 @@ mod usage;
 
 use std::collections::BTreeMap;
 
-use super::{JobError, Report, Run};
+use self::finality::Finalised;
+use super::{JobError, Report, Run, basis};
 use crate::domain::account::Parked;
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
@@ -25,6 +26,8 @@ const TOGETHER: usize = 2_000;
 const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    let mut run = run;
+    basis::check(&mut run).await?;
     run.progress.begin("settling", None);
     let giving_back = GivingBack::begin(run.tx, run.config, run.run_no, run.as_of).await?;
     let mut settling = Settling {
@@ -32,6 +35,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         answers: Answers::new(run.tx, run.run_no),
         totals: Totals::default(),
         parked: BTreeMap::new(),
+        left_unfinal: false,
         lines: Vec::new(),
         run,
     };
@@ -45,7 +49,10 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     }
     settling.answers.finish(settling.run.tx).await?;
     let final_up_to = settling.giving_back.final_up_to;
-    settling.totals.finalised = finality::finalise(&mut settling.run, final_up_to).await?;
+    match finality::finalise(&mut settling.run, final_up_to).await? {
+        Finalised::Accounts(accounts) => settling.totals.finalised = accounts,
+        Finalised::Unknown => settling.left_unfinal = true,
+    }
     settling.totals.usage_rows = usage::write_days(&mut settling.run).await?;
     settling.totals.exceptions += orphans::list(&mut settling.run).await?;
     settling.run.progress.end();
@@ -87,6 +94,8 @@ struct Settling<'a> {
     answers: Answers,
     totals: Totals,
     parked: BTreeMap<String, String>,
+    /// Nothing could be made final.
+    left_unfinal: bool,
     lines: Vec<String>,
 }
 
@@ -251,7 +260,7 @@ impl Settling<'_> {
                 ("parked", self.parked.len() as i64),
             ],
             worked: did > 0,
-            left_waiting: totals.exceptions > 0 || !self.parked.is_empty(),
+            left_waiting: totals.exceptions > 0 || !self.parked.is_empty() || self.left_unfinal,
             parked: parked
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),

@@ -21,6 +21,7 @@ pub mod accounts;
 pub mod audit;
 pub mod audited;
 pub mod backup;
+pub mod basis;
 pub mod batches;
 pub mod billing;
 pub mod bills;

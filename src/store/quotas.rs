@@ -92,12 +92,14 @@ fn sent_by_day((first, last): (i64, i64), days: &Days) -> String {
     )
 }
 
-/// Each message and answer once, by its key or by its request and recipient.
+/// Each message and answer once, by its key or by its request and recipient: the first final receipt counts
+/// (D15, D46), and none that names no account where several accounts have such a message.
 fn answers((first, last): (i64, i64), days: &Days) -> String {
     let (from, upto) = span(days);
     let found = |by: &str| {
         format!(
-            "select m.account_id, m.id_hi, m.id_lo, r.slot, r.status, r.invalid_address from receipts r \
+            "select m.account_id, m.id_hi, m.id_lo, r.slot, r.status, r.invalid_address, r.batch_no, r.line \
+             from receipts r \
              join messages m on {by} and r.account_id in (m.account_id, '') \
              join accounts a on a.account_id = m.account_id \
              where r.batch_no between {first} and {last} and r.report_time >= {from} and r.report_time < {upto} \
@@ -107,7 +109,10 @@ fn answers((first, last): (i64, i64), days: &Days) -> String {
     };
     let count = |what: &str| format!("cast(sum(case when {what} then 1 else 0 end) as bigint)");
     format!(
-        "select account_id, {}, {}, {}, {} from ({} union {}) t group by account_id",
+        "select account_id, {}, {}, {}, {} from (select one.*, row_number() over \
+           (partition by account_id, id_hi, id_lo, slot order by batch_no, line) as nth from \
+           (select found.*, count(*) over (partition by batch_no, line) as messages from ({} union {}) found) one \
+           where messages = 1) t where nth = 1 group by account_id",
         count("status = 'delivered'"),
         count("slot = 'final' and status <> 'delivered'"),
         count("slot = 'final' and invalid_address = 1"),

@@ -62,10 +62,10 @@ const TWILIO: &[(&str, Field)] = &[
     ("Body", Field::Content),
     ("body", Field::Content),
     ("Direction", Field::Direction),
-    ("DateSent", Field::SubmitTime),
-    ("date_sent", Field::SubmitTime),
     ("DateCreated", Field::SubmitTime),
     ("date_created", Field::SubmitTime),
+    ("DateSent", Field::SubmitTime),
+    ("date_sent", Field::SubmitTime),
     ("Status", Field::Status),
     ("MessageStatus", Field::Status),
     ("status", Field::Status),
@@ -88,11 +88,20 @@ const VONAGE: &[(&str, Field)] = &[
 
 const AWS: &[(&str, Field)] = &[
     ("messageId", Field::MessageId),
+    ("detail.messageId", Field::MessageId),
     ("destinationPhoneNumber", Field::Recipient),
+    ("detail.destinationPhoneNumber", Field::Recipient),
     ("isoCountryCode", Field::Country),
+    ("detail.isoCountryCode", Field::Country),
     ("totalMessageParts", Field::SmsSize),
+    ("detail.totalMessageParts", Field::SmsSize),
+    // An event may come three days after the message was handed in.
+    ("messageRequestTimestamp", Field::SubmitTime),
+    ("detail.messageRequestTimestamp", Field::SubmitTime),
     ("eventTimestamp", Field::SubmitTime),
+    ("detail.eventTimestamp", Field::SubmitTime),
     ("messageStatus", Field::Status),
+    ("detail.messageStatus", Field::Status),
 ];
 
 /// `received_at` is not among them: when a receipt arrived is not for its sender to say.

@@ -14,32 +14,64 @@ use crate::store::settling::{self, FinalUpTo, LapsedRow};
 /// From the start of a window until its charges are final.
 const UNTIL_FINAL: i64 = WINDOW + REFUND_WINDOW + RECEIPT_GRACE;
 
-/// Makes final what is due and gives the number of accounts that it was about.
-pub async fn finalise(run: &mut Run<'_>, done: FinalUpTo) -> Result<i64, JobError> {
+/// What a run made final.
+pub enum Finalised {
+    /// Of so many accounts.
+    Accounts(i64),
+    /// Nothing: a product was charged that is not configured, and how it was is not known.
+    Unknown,
+}
+
+/// What is due of some windows.
+struct Due {
+    stretch: (Timestamp, Timestamp),
+    /// These windows were final before; it is about what later runs charged in them.
+    late: bool,
+    rows: Vec<LapsedRow>,
+}
+
+/// Makes final what is due.
+pub async fn finalise(run: &mut Run<'_>, done: FinalUpTo) -> Result<Finalised, JobError> {
     let upto = window_start(run.as_of.plus_micros(-(REFUND_WINDOW + RECEIPT_GRACE)));
     let last_run = settling::last_charge_run(run.tx).await?;
     if upto <= done.window && last_run <= done.run_no {
-        return Ok(0);
+        return Ok(Finalised::Accounts(0));
     }
     if let Some(doubt) = &run.doubt {
         tracing::warn!("Nothing was made final: {doubt}");
-        return Ok(0);
+        return Ok(Finalised::Accounts(0));
     }
     let upto = upto.max(done.window);
-    let mut accounts = 0;
     let from = match done.window {
         Timestamp(i64::MIN) => settling::first_window(run.tx, upto).await?.unwrap_or(upto),
         window => window,
     };
-    for (from, upto) in stretches(from, upto, run.config.zone) {
-        accounts += earn(run, (from, upto), last_run, None).await?;
+    let mut due = Vec::new();
+    for stretch in stretches(from, upto, run.config.zone) {
+        let rows = settling::lapsed(run.tx, stretch, last_run, None).await?;
+        due.push(Due { stretch, late: false, rows });
     }
     // What came late for windows that were final before is final at once.
     if last_run > done.run_no && done.window != FinalUpTo::NOTHING.window {
-        accounts += earn(run, (done.window, done.window), last_run, Some(done.run_no)).await?;
+        let stretch = (done.window, done.window);
+        let rows = settling::lapsed(run.tx, stretch, last_run, Some(done.run_no)).await?;
+        due.push(Due { stretch, late: true, rows });
+    }
+    let catalog = &run.config.catalog;
+    let mut rows = due.iter().flat_map(|due| &due.rows);
+    if let Some(row) = rows.find(|row| catalog.get(&row.product).is_none()) {
+        tracing::warn!(
+            "Nothing was made final: product {} was charged and is not configured; put it back into products.toml",
+            row.product
+        );
+        return Ok(Finalised::Unknown);
+    }
+    let mut accounts = 0;
+    for due in due {
+        accounts += earn(run, due).await?;
     }
     FinalUpTo { window: upto, run_no: last_run.max(done.run_no) }.save(run.tx).await?;
-    Ok(accounts)
+    Ok(Finalised::Accounts(accounts))
 }
 
 /// Cuts a stretch of windows where the month changes in which they become final: revenue belongs to
@@ -59,13 +91,8 @@ fn stretches(from: Timestamp, upto: Timestamp, zone: Zone) -> Vec<(Timestamp, Ti
 }
 
 /// Posts what is earned of a stretch, account by account.
-async fn earn(
-    run: &mut Run<'_>,
-    stretch: (Timestamp, Timestamp),
-    last_run: i64,
-    late_after: Option<i64>,
-) -> Result<i64, JobError> {
-    let rows = settling::lapsed(run.tx, stretch, last_run, late_after).await?;
+async fn earn(run: &mut Run<'_>, due: Due) -> Result<i64, JobError> {
+    let Due { stretch, late, rows } = due;
     let catalog = &run.config.catalog;
     let mut by_account: BTreeMap<Arc<str>, Vec<Lapsed<'_>>> = BTreeMap::new();
     for LapsedRow { account_id, product, by_plan, units, net } in rows {
@@ -77,12 +104,11 @@ async fn earn(
     }
     // The moment at which the last of them became final; late ones with the run that found them.
     let run_no = run.run_no;
-    let (at, cause) = match late_after {
-        None => {
-            let at = stretch.1.plus_micros(UNTIL_FINAL - WINDOW);
-            (at, Cause::Final { at, run_no })
-        }
-        Some(_) => (run.as_of, Cause::FinalLate { at: run.as_of, run_no }),
+    let (at, cause) = if late {
+        (run.as_of, Cause::FinalLate { at: run.as_of, run_no })
+    } else {
+        let at = stretch.1.plus_micros(UNTIL_FINAL - WINDOW);
+        (at, Cause::Final { at, run_no })
     };
     let number = by_account.len() as i64;
     settling::post(run.tx, by_account, |currency, lapsed| final_entry(currency, lapsed, at, cause.clone()))
