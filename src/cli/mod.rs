@@ -41,6 +41,7 @@ use crate::clock;
 use crate::config::database::{self, DatabaseUrl};
 use crate::config::{Config, ConfigError};
 use crate::domain::period::Timestamp;
+use crate::ingest::times::is_of_our_time;
 use crate::runner::describe;
 use crate::store::{self, Db, Roles};
 
@@ -97,8 +98,10 @@ enum LogFormat {
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text)
-        .ok_or_else(|| "write a time with its offset, such as 2026-03-01T09:05:00+08:00".into())
+    let time = Timestamp::parse_rfc3339(text)
+        .ok_or("write a time with its offset, such as 2026-03-01T09:05:00+08:00")?;
+    // As those of messages: what lies outside is a slip of the pen, and would stand in the books.
+    if is_of_our_time(time) { Ok(time) } else { Err("write a time of the years 2000 to 2100".into()) }
 }
 
 #[derive(Debug, Subcommand)]
@@ -216,7 +219,8 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(dispatch(args, output));
     // A thread that still waits for standard input must not keep the program.
     runtime.shutdown_background();
-    result.unwrap_or_else(|failure| output.fail(&failure))
+    let code = result.unwrap_or_else(|failure| output.fail(&failure));
+    output::lost().map_or(code, |failure| output.fail(&failure))
 }
 
 async fn dispatch(args: Args, output: Output) -> Result<ExitCode, Failure> {

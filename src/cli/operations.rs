@@ -197,7 +197,7 @@ pub fn scenarios(session: &Session, files: &[PathBuf]) -> Result<ExitCode, Failu
         if !session.output.json {
             match &detail {
                 None => line(&format!("{name}: as written")),
-                Some(difference) => line(&format!("{name}: differs\n{difference}")),
+                Some(difference) => line(&format!("{name}: not as written\n{difference}")),
             }
         }
         results.push(json!({ "file": name, "passed": detail.is_none(), "difference": detail }));

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
@@ -104,9 +105,26 @@ impl Output {
     }
 }
 
-/// A line on stdout. A reader that went away (`| head`) is no fault of ours.
+/// Why standard output could not be written, where it could not.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// A line on stdout. A reader that went away (`| head`) is no fault of ours; a full disk ends the program with
+/// another exit code, see [`lost`].
 pub fn line(text: &impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    let written = writeln!(std::io::stdout().lock(), "{text}");
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error.to_string());
+    }
+}
+
+/// What became of the output, if it is not whole.
+pub fn lost() -> Option<Failure> {
+    let error = LOST.get()?;
+    Some(Failure::other(format!(
+        "standard output can't be written, so that what was told is not whole: {error}"
+    )))
 }
 
 /// A table without lines, the way terminals and pipes like it. Columns named with a leading `>`

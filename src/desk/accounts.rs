@@ -30,6 +30,7 @@ pub async fn add_in(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<(),
     }
     check_credit_limit(new.credit_limit)?;
     new.email.as_deref().map_or(Ok(()), check_email)?;
+    new.phone.as_deref().map_or(Ok(()), check_phone)?;
     if !accounts::add(tx, new, now).await? {
         let message = format!("account `{}` exists already", new.account_id);
         return Err(DeskError::refused("account_exists", message));
@@ -59,6 +60,17 @@ fn check_id(id: &str) -> Result<(), DeskError> {
     let message =
         "an account id has 1 to 64 letters, digits or . _ - @ : + and begins with a letter or digit";
     Err(DeskError::refused("bad_account_id", message))
+}
+
+/// Texts are sent to it: a number as people write it, with or without its calling code.
+fn check_phone(phone: &str) -> Result<(), DeskError> {
+    let digits = phone.strip_prefix('+').unwrap_or(phone).replace([' ', '-'], "");
+    if (5..=17).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(());
+    }
+    let message = "a phone number has 5 to 17 digits, after a + where it begins with its calling code, such as \
+                   +8613800138000";
+    Err(DeskError::refused("bad_phone", message))
 }
 
 pub async fn find(tx: &mut Tx, account_id: &str) -> Result<AccountRow, DeskError> {
@@ -103,6 +115,7 @@ pub async fn change(
         after.name.clone_from(name);
     }
     changes.email.as_deref().filter(|email| !email.is_empty()).map_or(Ok(()), check_email)?;
+    changes.phone.as_deref().filter(|phone| !phone.is_empty()).map_or(Ok(()), check_phone)?;
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     after.kind = changes.kind.unwrap_or(before.kind);
     after.email = changes.email.as_ref().map_or(before.email.clone(), given);

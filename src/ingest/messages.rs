@@ -13,7 +13,7 @@ use super::source::{Source, Submission, unknown};
 use super::{IngestError, LineFault};
 use crate::domain::length::{Encoding, MAX_CHARACTERS, measure, segments};
 use crate::domain::message::{Country, Disposition, MessageRow};
-use crate::domain::product::{Astral, Catalog, LengthRule, PricedBy, Product, Region};
+use crate::domain::product::{Catalog, LengthRule, PricedBy, Product, Region};
 
 /// The messages of one input.
 pub type Messages<'a, R> = Judgements<'a, R, MessageJudge<'a>>;
@@ -254,9 +254,8 @@ fn size_of_units(units: i64, encoding: Option<&str>, product: &Product) -> Resul
         (LengthRule::Domestic, Some(_)) => return Err(wrong_encoding("DOM or UCS-2", product)),
         (LengthRule::International, Some(_)) => return Err(wrong_encoding("GSM-7 or UCS-2", product)),
     };
-    // A unit may be half a character, of GSM-7's extension or an emoji: only twice the limit is surely over it.
-    let whole = encoding == Encoding::Domestic && product.astral == Astral::Scalar;
-    let limit = if whole { MAX_CHARACTERS } else { 2 * MAX_CHARACTERS };
+    // A GSM-7 unit may be half a character, so only twice the limit is surely over it.
+    let limit = if encoding == Encoding::Gsm7 { 2 * MAX_CHARACTERS } else { MAX_CHARACTERS };
     Ok((segments(encoding, units), units > limit))
 }
 

@@ -49,7 +49,12 @@ pub fn read_time(text: &str, forms: TimeForms) -> Result<Timestamp, LineFault> {
             })
         })?,
     };
-    if (FIRST..END).contains(&time) { Ok(time) } else { Err(fault("is not in the years 2000 to 2100")) }
+    if is_of_our_time(time) { Ok(time) } else { Err(fault("is not in the years 2000 to 2100")) }
+}
+
+/// Whether a time may stand in the books.
+pub fn is_of_our_time(time: Timestamp) -> bool {
+    (FIRST..END).contains(&time)
 }
 
 /// 2000-01-01 and 2101-01-01, 00:00 UTC.

@@ -17,7 +17,8 @@ impl Mailbox {
         let read = text.trim().parse().map(Mailbox);
         read.map_err(|_| {
             format!(
-                "`{}` is not an e-mail address: write name@example.com or Name <name@example.com>",
+                "`{}` is not an e-mail address: write name@example.com or Name <name@example.com>, a name with \
+                 commas, colons or brackets in quotes",
                 masked(text)
             )
         })

@@ -78,6 +78,16 @@ impl Server {
         Line { server: self.clone(), open: None }
     }
 
+    /// Whether an answer to a receiver says that we should have logged in, not that there is no such
+    /// receiver: its code, or that what it refuses is a matter of policy where we have no login.
+    fn wants_login(&self, error: &Error) -> bool {
+        match error.status().map(u16::from) {
+            Some(530) => true,
+            Some(550 | 554) => self.login.is_none() && describe(error).contains(" 5.7."),
+            _ => false,
+        }
+    }
+
     async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
         let SmtpServer { host, port, tls, deadline, .. } = &self.settings;
         let hello = ClientId::default();
@@ -139,10 +149,17 @@ impl Line {
         line.command(from).await.map_err(|error| {
             // A server may close a line that was idle, with a word or without one.
             let closed = error.status().is_none_or(|code| u16::from(code) == 421);
-            if was_open && closed { Fault::Stale(error) } else { Fault::Inside(error) }
+            match error.is_permanent() {
+                // It does not take our sender, whoever the letter is for.
+                true => Fault::Outside(error),
+                false if was_open && closed => Fault::Stale(error),
+                false => Fault::Inside(error),
+            }
         })?;
         for to in letter.envelope.to() {
-            line.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(Fault::Inside)?;
+            line.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|error| {
+                if self.server.wants_login(&error) { Fault::Outside(error) } else { Fault::Inside(error) }
+            })?;
         }
         line.command(Data).await.map_err(Fault::Inside)?;
         line.command(Content(&letter.text)).await.map_err(Fault::Inside)?;

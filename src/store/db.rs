@@ -210,6 +210,10 @@ impl Db {
 }
 
 async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
+    let file = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next().unwrap_or("");
+    if file.is_empty() || file == ":memory:" {
+        return Err(StoreError::Url("it names no file".into()));
+    }
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .create_if_missing(true)

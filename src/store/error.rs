@@ -119,7 +119,8 @@ const UNFIT: &[(&[&str], &str, &str)] = &[
         "check the rights of the file, of those beside it, and of the directory",
     ),
     (
-        &["13", "53100"],
+        // 4874: no room for the file that its readers share.
+        &["13", "4874", "53100"],
         "the disk of the database or of temporary files is full, nothing was written",
         "make room and try again",
     ),

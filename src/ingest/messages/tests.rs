@@ -127,6 +127,7 @@ fn each_bad_line_is_rejected_with_its_reason() {
         (r#"{"region":"domestic","country":"HK"}"#, "region_mismatch"),
         (r#"{"region":"international","country":"CN"}"#, "region_mismatch"),
         (r#"{"region":"international"}"#, "region_mismatch"),
+        (r#"{"region":"domestic","recipient":"+85261234567"}"#, "region_mismatch"),
         (r#"{"recipient":null}"#, "country_missing"),
         (r#"{"recipient":"0a5bc9e1"}"#, "country_missing"),
         (r#"{"recipient":null,"region":"international"}"#, "country_missing"),
@@ -249,6 +250,32 @@ fn more_than_500_characters_wait_unless_they_are_free() {
 }
 
 #[test]
+fn a_number_without_calling_code_is_of_the_region_that_is_named() {
+    for recipient in ["13800138000", "+8613800138000", "5d41402a", "95588"] {
+        let row = judged(&format!(r#"{{"region":"domestic","country":null,"recipient":"{recipient}"}}"#));
+        assert_eq!((&*row.product, row.country.as_str()), ("sms-domestic", "CN"), "{recipient}");
+    }
+}
+
+/// The events of a message come up to three days after it was handed in (R126, D5).
+#[test]
+fn a_message_of_aws_was_handed_in_when_it_was_requested() {
+    let line = |place: &str, event: &str| {
+        let fields = format!(
+            r#""messageId":"w-1","destinationPhoneNumber":"+6591234567","totalMessageParts":1,
+               "messageRequestTimestamp":1772326798000,"eventTimestamp":{event},"messageStatus":"DELIVERED""#
+        )
+        .replace('\n', "");
+        let line = if place.is_empty() { fields } else { format!(r#""{place}":{{{fields}}}"#) };
+        format!(r#"{{"account_id":"acme",{line}}}"#)
+    };
+    for (place, event) in [("", "1772326805000"), ("", "1772326798500"), ("detail", "1772326805000")] {
+        let row = judge_json(Source::Aws, &line(place, event)).unwrap();
+        assert_eq!(row.submit_time.0, 1_772_326_798_000_000, "{place} {event}");
+    }
+}
+
+#[test]
 fn rejected_and_inbound_messages_need_no_size() {
     let row = judged(r#"{"submit_status":"rejected","reject_code":"blacklist","sms_size":null}"#);
     assert_eq!(
@@ -340,7 +367,7 @@ fn a_header_without_a_needed_column_says_what_to_add() {
         (Source::Generic, "account_id,channel,submit_time,submit_status", "`message_id`"),
         (Source::Aliyun, "BizId,PhoneNum,SendDate", "`account_id`: source aliyun has none of its own"),
         (Source::Aliyun, "account_id,BizId,SendDate", "`message_id`"),
-        (Source::Aws, "messageId,account_id", "aws brings it as eventTimestamp"),
+        (Source::Aws, "messageId,account_id", "aws brings it as messageRequestTimestamp"),
     ] {
         let error = check(source, header).unwrap_err();
         assert!(error.contains(missing), "{error}");
