@@ -11,7 +11,7 @@ use crate::domain::account::Account;
 use crate::domain::bill::{BilledPrice, billed_price};
 use crate::domain::charge::{Charge, Payer};
 use crate::domain::period::Timestamp;
-use crate::domain::price::Buyer;
+use crate::domain::price::{Buyer, Method};
 use crate::domain::settle::{
     Failure, GivenBack, Kept, Paid, SettledBy, SettledParts, failed_units, settle_account,
 };
@@ -132,7 +132,7 @@ impl<'c> GivingBack<'c> {
             self.price(&mut paid, claim.message, &account);
             let billed = self.is_billed(claim);
             if billed {
-                self.price_billed(&mut paid, claim, billed_prices);
+                self.price_billed(&mut paid, claim, &account, billed_prices);
             }
             claimed.push(index);
             failures.push(Failure {
@@ -178,13 +178,18 @@ impl<'c> GivingBack<'c> {
     }
 
     /// Units that `volume` lists priced anew at the month's end are worth what they were billed at (D51).
-    fn price_billed(&self, paid: &mut [Paid], claim: &Claim<'_>, prices: &[BilledPrice]) {
+    fn price_billed(&self, paid: &mut [Paid], claim: &Claim<'_>, account: &Account, prices: &[BilledPrice]) {
         let message = claim.message;
         let Some(product) = self.config.catalog.get(&message.product) else { return };
         let class = product.price_class(&message.template_type, &message.country);
         let window = Timestamp(claim.charged.window);
-        let month = self.config.zone.month_of(window).number();
-        let price = billed_price(prices, month, &product.id, class, window);
+        let list = self.config.book.stretch(&product.id, class, buyer(account), window);
+        if list.rate.is_none_or(|rate| rate.method != Method::Volume) {
+            return;
+        }
+        let month = self.config.zone.month_of(window);
+        let since = list.from.max(self.config.zone.month_start(month));
+        let price = billed_price(prices, month.number(), &product.id, class, (since, window));
         for part in paid.iter_mut().filter(|part| part.payer == Payer::Payg) {
             part.billed_price = price;
         }
@@ -197,12 +202,7 @@ impl<'c> GivingBack<'c> {
         let Some(product) = self.config.catalog.get(&message.product) else { return };
         let class = product.price_class(&message.template_type, &message.country);
         for part in unpriced {
-            let buyer = Buyer {
-                account_id: &account.account_id,
-                kind: account.kind.as_str(),
-                currency: &account.currency,
-            };
-            let stretch = self.config.book.stretch(&product.id, class, buyer, message.submit_time);
+            let stretch = self.config.book.stretch(&product.id, class, buyer(account), message.submit_time);
             let month = self.config.zone.month_of(message.submit_time).number();
             let counter = account.tiers.get(&(month, product.id.clone(), class.into()));
             part.unit_price = stretch.rate.map(|rate| rate.next_unit(counter.copied().unwrap_or(0)).0);
@@ -215,6 +215,10 @@ impl<'c> GivingBack<'c> {
         self.effects.flush(tx).await?;
         self.returns.flush(tx).await
     }
+}
+
+fn buyer(account: &Account) -> Buyer<'_> {
+    Buyer { account_id: &account.account_id, kind: account.kind.as_str(), currency: &account.currency }
 }
 
 /// The failed units of a claim by who paid for them; None where nothing of it is left to give back. What

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use self::given::Given;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
-use crate::domain::price::{Rate, Scope};
+use crate::domain::price::{Method, Rate, Scope};
 use crate::domain::product::{Catalog, PricedBy};
 
 /// What a message is priced by: product, template type, country.
@@ -369,9 +369,15 @@ impl<'a> Recount<'a> {
         }
     }
 
-    /// The price of the unit after so many of the month: the account's own list, its kind's, the general
-    /// one, the first that holds at the moment.
+    /// The price of the unit after so many of the month.
     fn price(&mut self, class: &Class, priced_by: &str, at: i64, position: i64) -> Option<i128> {
+        let rate = self.list(class, priced_by, at)?;
+        let tier = rate.tiers.iter().find(|tier| tier.up_to.is_none_or(|bound| position < bound))?;
+        Some(tier.price.0.into())
+    }
+
+    /// The list that holds at a moment: the account's own one, its kind's, the general one, whichever does first.
+    fn list(&mut self, class: &Class, priced_by: &str, at: i64) -> Option<&'a Rate> {
         let (history, rules) = (self.history, self.rules);
         let account_kind = self.run.map_or(&*history.kind, |(.., kind)| kind);
         let lists = self.prices.entry((account_kind, class.clone())).or_insert_with(|| {
@@ -389,9 +395,7 @@ impl<'a> Recount<'a> {
             lists.into_iter().map(|(_, rate)| rate).collect()
         });
         let holds = |rate: &&&Rate| rate.from.0 <= at && rate.until.is_none_or(|until| at < until.0);
-        let rate = lists.iter().find(holds)?;
-        let tier = rate.tiers.iter().find(|tier| tier.up_to.is_none_or(|bound| position < bound))?;
-        Some(tier.price.0.into())
+        lists.iter().find(holds).copied()
     }
 
     /// Gives back what failed, in the order in which the receipts came. What came to no money and no units
@@ -420,16 +424,18 @@ impl<'a> Recount<'a> {
 
     /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it
     /// where that was another price than it was charged at.
-    fn billed(&self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
+    fn billed(&mut self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
         let stands = |(settle_run, ends_at, charge_run): &(i64, i64, i64)| {
             *settle_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
         };
         self.history.billed.iter().any(stands).then(|| {
             let month = self.rules.zone.month_of(Timestamp(charged.window)).number();
             let class = self.priced_by(&charged.class);
+            let list = self.list(&charged.class, &class, charged.window);
+            let from = list.filter(|rate| rate.method == Method::Volume)?.from.0;
             let of_class = self.history.billed_prices.iter().filter(|(of, product, priced_by, since, _)| {
                 (*of, &**product, &**priced_by) == (month, &*charged.class[0], &*class)
-                    && *since <= charged.window
+                    && (from..=charged.window).contains(since)
             });
             of_class.max_by_key(|(.., since, _)| *since).map(|(.., price)| i128::from(*price))
         })
@@ -441,6 +447,7 @@ impl<'a> Recount<'a> {
             plan.drawn.is_some()
                 && plan.bought.product == *product
                 && plan.bought.countries.include(country)
+                && plan.bought.effective_at <= failed.received_at
                 && failed.received_at < plan.bought.expires_at
                 && plan.remaining < plan.bought.size
                 && !plan.ended

@@ -12,7 +12,7 @@ use crate::domain::period::Timestamp;
 use crate::domain::refund::refundable;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::cash::{self as stored, Claim, Penalty};
-use crate::store::invoices::invoiceable;
+use crate::store::invoices::quota;
 use crate::store::{Db, Tx, refunds};
 
 /// The largest amount that one movement may have: a thousand million currency units.
@@ -102,7 +102,7 @@ pub async fn withdraw(
             false => Err(reference_used("a withdrawal", reference, known.amount, None)),
         };
     }
-    let deficit = Micros(-invoiceable(&mut tx, account_id).await?.min(Micros::ZERO).0);
+    let deficit = quota(&mut tx, account_id).await?.deficit();
     let mut after = account.clone();
     let currency = account.currency.as_str().into();
     let withdrawal = Withdrawal { reference, amount, deficit, at: now };

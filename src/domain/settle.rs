@@ -242,13 +242,13 @@ impl Settler<'_> {
     }
 
     /// The plans that take units back, in their order, with how many each can take: those that paid
-    /// before, of the same product and for its country, not expired when the receipt came.
+    /// before, of the same product and for its country, valid when the receipt came.
     fn takers(&self, failure: &Failure<'_>) -> Vec<(usize, i64)> {
         let plans = self.account.plans.iter().enumerate();
         let takes = plans.filter(|(_, plan)| {
             plan.last_draw.is_some()
                 && plan.product == failure.product.id
-                && failure.received_at < plan.expires_at
+                && plan.is_valid(failure.received_at)
                 && plan.countries.include(failure.country)
                 && plan.room() > 0
         });

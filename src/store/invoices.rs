@@ -26,9 +26,14 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// What can still be invoiced; below zero it is a deficit, which can't be withdrawn either.
+    /// What can still be invoiced; below zero more went back than can be invoiced.
     pub fn invoiceable(&self) -> Micros {
         Micros(self.documents.0 - self.refunds.0 - self.invoiced.0)
+    }
+
+    /// What was invoiced and is not earned any more: never more than was invoiced.
+    pub fn deficit(&self) -> Micros {
+        Micros((-self.invoiceable().0).clamp(0, self.invoiced.0.max(0)))
     }
 
     /// What refunds took back and no invoice has been lowered by: the next one will be.

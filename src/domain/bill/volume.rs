@@ -97,7 +97,7 @@ fn volume_price(
 ) -> Option<Micros> {
     let rate = terms.book.rate(product, class, terms.buyer, since);
     let rate = rate.filter(|rate| rate.method == Method::Volume)?;
-    if let Some(billed) = billed_price(terms.billed_prices, month, product, class, since) {
+    if let Some(billed) = billed_price(terms.billed_prices, month, product, class, (since, since)) {
         return Some(billed);
     }
     let unit_price = rate.next_unit(reached.max(1) - 1).0;
@@ -114,19 +114,20 @@ fn volume_price(
     Some(unit_price)
 }
 
-/// What a unit of a billed month, product and price class was billed at, where a `volume` list priced it.
+/// What a unit of a billed month, product and price class was billed at, where a `volume` list priced it: one
+/// that holds since a moment, and in the window.
 pub fn billed_price(
     prices: &[BilledPrice],
     month: i64,
     product: &str,
     class: &str,
-    window: Timestamp,
+    (list_from, window): (Timestamp, Timestamp),
 ) -> Option<Micros> {
     let of_class = prices
         .iter()
         .filter(|price| price.month == month && *price.product == *product && *price.class == *class);
     of_class
-        .filter(|price| price.since <= window)
+        .filter(|price| (list_from..=window).contains(&price.since))
         .max_by_key(|price| price.since)
         .map(|price| price.unit_price)
 }
