@@ -1,11 +1,9 @@
 //! Reads one `[[package]]` of prices.toml (R63, R103, D34, D72, D73).
 
-use toml::de::DeValue;
-
 use super::prices::{KINDS, check_sold};
 use super::products::Products;
 use super::reader::{Entry, Place, Table};
-use super::values::{country, currency, integer, moment, money, rate_ppm, text, validity, word};
+use super::values::{currency, destination, integer, moment, money, rate_ppm, validity, word};
 use crate::domain::book::Problem;
 use crate::domain::countries::Countries;
 use crate::domain::money::Micros;
@@ -111,12 +109,8 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
         }
     }
     let mut codes = |key| {
-        let code = |value: &DeValue<'_>| {
-            let code = text(value)?;
-            country(&code).map(|()| code)
-        };
         let before = table.fault_count();
-        let codes: Vec<String> = table.list(key, code).into_iter().map(|(code, _)| code).collect();
+        let codes: Vec<String> = table.list(key, destination).into_iter().map(|(code, _)| code).collect();
         if codes.is_empty() && table.has(key) && table.fault_count() == before {
             table.fault(key, "there is no country: name one, such as \"HK\"");
         }

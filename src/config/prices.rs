@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::packages;
 use super::products::Products;
 use super::reader::{File, Place, Table};
-use super::values::{country, currency, integer, moment, one_of, text, unit_price, word};
+use super::values::{currency, destination_code, integer, moment, one_of, text, unit_price, word};
 use crate::domain::book::{BookFault, BookItem, PriceBook, Problem};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -181,7 +181,7 @@ fn by_country(table: &mut Table<'_>, per: i64, product: Option<&Product>) -> Vec
     let mut classes = Vec::new();
     for entry in table.entries("countries") {
         let code = entry.key.to_owned();
-        if let Err(what) = country(&code) {
+        if let Err(what) = destination_code(&code) {
             table.fault_at(entry.key_place, what);
         } else if international && code == "CN" {
             let what =

@@ -7,7 +7,7 @@ fn faults(result: Result<Config, ConfigError>) -> String {
 }
 
 /// Each row: what is replaced, by what, and the faults exactly as they print.
-fn check(rows: &[(&str, &str, &str)]) {
+pub(super) fn check(rows: &[(&str, &str, &str)]) {
     for (piece, replacement, expected) in rows {
         assert_eq!(faults(with(piece, replacement)), *expected, "{piece} -> {replacement}");
     }

@@ -1,0 +1,43 @@
+//! What is written well and still can't be meant: it would never do anything, or something else.
+
+use super::faults::check;
+use super::*;
+
+#[test]
+fn countries_that_do_not_exist_are_told() {
+    check(&[
+        (
+            "SG = \"0.05\"",
+            "UK = \"0.05\", QQ = \"1\"",
+            "prices.toml:14:30: `UK` is not a country of ISO 3166: did you mean `GB`?\n\
+             prices.toml:14:43: `QQ` is not a country of ISO 3166: write one that is, such as HK",
+        ),
+        (
+            "product = \"sms\"\nsize = 1_500",
+            "product = \"intl\"\ncountries = [\"GB\", \"UK\"]\nsize = 1_500",
+            "prices.toml:25:20: `countries`: `UK` is not a country of ISO 3166: did you mean `GB`?",
+        ),
+        (
+            "product = \"sms\"\nsize = 1_500",
+            "product = \"intl\"\nexcept = [\"QQ\"]\nsize = 1_500",
+            "prices.toml:25:11: `except`: `QQ` is not a country of ISO 3166: write one that is, such as HK",
+        ),
+        (
+            "[retention]",
+            "[invoices]\nname = \"Example\"\ncountry = \"ZZ\"\n[retention]",
+            "q.toml:4:11: `country`: `ZZ` is not a country of ISO 3166: write one that is, such as HK",
+        ),
+    ]);
+}
+
+#[test]
+fn kosovo_and_numbers_of_no_country_may_have_a_price() {
+    let others = "XK = \"0.05\", AC = \"1\", TA = \"1\", ZZ = \"2\"";
+    let config = with("SG = \"0.05\"", others).unwrap();
+    let usd = buyer("A1", "enterprise", "USD");
+    for country in ["XK", "AC", "TA", "ZZ"] {
+        assert!(config.book.rate("intl", country, usd, Timestamp(0)).is_some(), "{country}");
+    }
+    let except = "product = \"intl\"\nexcept = [\"CN\", \"XK\", \"ZZ\"]\nsize = 1_500";
+    with("product = \"sms\"\nsize = 1_500", except).unwrap();
+}
