@@ -10,7 +10,7 @@ use crate::domain::money::Micros;
 use crate::domain::package::Gift;
 use crate::domain::period::{Timestamp, Validity};
 use crate::domain::price::{Package, Scope};
-use crate::domain::product::{PricedBy, Product};
+use crate::domain::product::{PricedBy, Product, Region};
 
 /// Where a package and its parts stand.
 #[derive(Debug)]
@@ -108,13 +108,20 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
             table.fault(key, "a package is for some countries or for all but some: leave one of the two out");
         }
     }
+    let abroad = sold.is_some_and(|product| product.region == Some(Region::International));
     let mut codes = |key| {
         let before = table.fault_count();
-        let codes: Vec<String> = table.list(key, destination).into_iter().map(|(code, _)| code).collect();
+        let codes = table.list(key, destination);
+        let home = codes.iter().filter(|(code, _)| key == "countries" && abroad && code == "CN");
+        for (_, place) in home {
+            let what = "`countries`: `CN` is domestic: plans of an international product never pay for it, but \
+                        for HK, MO and TW (R138)";
+            table.fault_at(*place, what);
+        }
         if codes.is_empty() && table.has(key) && table.fault_count() == before {
             table.fault(key, "there is no country: name one, such as \"HK\"");
         }
-        codes
+        codes.into_iter().map(|(code, _)| code).collect::<Vec<String>>()
     };
     let (only, except) = (codes("countries"), codes("except"));
     match (only.is_empty(), except.is_empty()) {

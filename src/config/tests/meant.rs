@@ -41,3 +41,13 @@ fn kosovo_and_numbers_of_no_country_may_have_a_price() {
     let except = "product = \"intl\"\nexcept = [\"CN\", \"XK\", \"ZZ\"]\nsize = 1_500";
     with("product = \"sms\"\nsize = 1_500", except).unwrap();
 }
+
+#[test]
+fn international_packages_for_mainland_china_are_told() {
+    check(&[(
+        "product = \"sms\"\nsize = 1_500",
+        "product = \"intl\"\ncountries = [\"HK\", \"CN\"]\nsize = 1_500",
+        "prices.toml:25:20: `countries`: `CN` is domestic: plans of an international product never pay for it, \
+         but for HK, MO and TW (R138)",
+    )]);
+}
