@@ -51,3 +51,21 @@ fn international_packages_for_mainland_china_are_told() {
          but for HK, MO and TW (R138)",
     )]);
 }
+
+#[test]
+fn price_lists_for_nothing_are_told() {
+    let no_country = "there is no country: give one its price, such as HK = \"0.05\"";
+    check(&[
+        (
+            "[\"verification\", \"notification\"]",
+            "[]",
+            "prices.toml:4:18: `template_types`: there is no template type: name one, such as \"verification\"",
+        ),
+        ("{ HK = \"0.0577\" }", "{}", &format!("prices.toml:20:13: `countries`: {no_country}")),
+        (
+            "countries = { HK = \"0.0577\" }",
+            "[payg.countries]",
+            &format!("prices.toml:20:1: `countries`: {no_country}"),
+        ),
+    ]);
+}
