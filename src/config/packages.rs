@@ -52,6 +52,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
     let until = table.optional("on_sale_until", moment);
     let renewal_discount_ppm = table.optional("renewal_discount", rate_ppm);
     let renewal_validity = table.optional("renewal_validity", validity);
+    refuse_renewal(&table, sold);
     let gift = gift(&mut table);
     let places = PackagePlaces {
         table: table.place(),
@@ -77,6 +78,15 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
         renewal_validity,
     };
     Some((package, places))
+}
+
+/// What only holds for renewals would never hold where the plans are not renewed (R35, R40, R142).
+fn refuse_renewal(table: &Table<'_>, sold: Option<&Product>) {
+    let Some(product) = sold.filter(|product| !product.renewal) else { return };
+    for key in ["renewal_discount", "renewal_validity"].into_iter().filter(|key| table.has(key)) {
+        let id = &product.id;
+        table.fault(key, format!("plans of {id} are not renewed: leave it out, or give {id} renewal = true"));
+    }
 }
 
 /// What comes with the package for nothing. A gift of nothing is no gift: whoever writes one is told.

@@ -69,3 +69,36 @@ fn price_lists_for_nothing_are_told() {
         ),
     ]);
 }
+
+#[test]
+fn faults_of_renewals_are_told() {
+    let renewed = PRODUCTS.replacen("validity =", "renewal = true\nvalidity =", 1);
+    let too_short = |time| {
+        format!(
+            "prices.toml:22:1: a plan renewed for {time} would be renewed again at once: 11 days are the least (D62)"
+        )
+    };
+    for (keys, expected) in [
+        ("renewal_validity = \"10 days\"", too_short("10 days")),
+        ("validity = \"7 days\"\nrenewal_discount = \"0.1\"", too_short("7 days")),
+        (
+            "renewal_discount = \"10\"",
+            "prices.toml:28:20: `renewal_discount`: 10 is not a rate: write \"0\" to \"0.999999\", \"0.06\" for 6 %"
+                .to_owned(),
+        ),
+    ] {
+        let prices = PRICES.replace("price = \"75\"", &format!("price = \"75\"\n{keys}"));
+        let error = Config::from_texts(QUITTANCE, &renewed, &prices, NAMES).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{keys}");
+    }
+}
+
+#[test]
+fn renewal_terms_of_what_is_never_renewed_are_told() {
+    check(&[(
+        "price = \"75\"",
+        "price = \"75\"\nrenewal_discount = \"0.1\"\nrenewal_validity = \"12 months\"",
+        "prices.toml:28:20: `renewal_discount`: plans of sms are not renewed: leave it out, or give sms renewal = true\n\
+         prices.toml:29:20: `renewal_validity`: plans of sms are not renewed: leave it out, or give sms renewal = true",
+    )]);
+}
