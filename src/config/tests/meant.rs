@@ -102,3 +102,13 @@ fn renewal_terms_of_what_is_never_renewed_are_told() {
          prices.toml:29:20: `renewal_validity`: plans of sms are not renewed: leave it out, or give sms renewal = true",
     )]);
 }
+
+#[test]
+fn schedules_that_never_come_are_told() {
+    check(&[(
+        "[retention]",
+        "[schedule]\nmonthly-bills = \"0 0 31 2 *\"\naudit-books = \"0 4 30 2 *\"\n[retention]",
+        "q.toml:3:17: `monthly-bills`: `0 0 31 2 *` never comes: name a day that there is, or write \"off\"\n\
+         q.toml:4:15: `audit-books`: `0 4 30 2 *` never comes: name a day that there is, or write \"off\"",
+    )]);
+}
