@@ -112,3 +112,24 @@ fn schedules_that_never_come_are_told() {
          q.toml:4:15: `audit-books`: `0 4 30 2 *` never comes: name a day that there is, or write \"off\"",
     )]);
 }
+
+#[test]
+fn each_clash_of_a_product_is_told() {
+    let intl = "region = \"international\"\nunit = \"message\"\nlength = \"international\"\n\
+                charge_on = \"submission\"\npriced_by = \"country\"\ncommodity = \"SMSI\"";
+    let both = "products.toml:15:1: intl and sms both claim messages of channel sms: give them different channels \
+                or regions\n\
+                products.toml:15:1: intl and sms both count their units as SMSD: give each product its own commodity";
+    check(&[(
+        intl,
+        &intl.replace("\"international\"\nunit", "\"domestic\"\nunit").replace("SMSI", "SMSD"),
+        both,
+    )]);
+    // One without a region stands in the way of both.
+    let third = PRODUCTS.split("\n\n").next().unwrap().replace("id = \"sms\"", "id = \"all\"");
+    let third = third.replace("region = \"domestic\"\n", "").replace("SMSD", "SMSA");
+    let error = Config::from_texts(QUITTANCE, &format!("{PRODUCTS}\n{third}\n"), PRICES, NAMES).unwrap_err();
+    let others = ["intl", "sms"].map(|other| format!("all and {other} both claim messages of channel sms"));
+    assert_eq!(error.faults.len(), 2, "{error}");
+    assert!(error.faults.iter().zip(others).all(|(fault, other)| fault.what.starts_with(&other)), "{error}");
+}
