@@ -3,7 +3,9 @@
 use super::prices::{KINDS, check_sold};
 use super::products::Products;
 use super::reader::{Entry, Place, Table};
-use super::values::{currency, destination, integer, moment, money, rate_ppm, validity, word};
+use super::values::{
+    check_account_id, currency, destination, integer, moment, money, rate_ppm, validity, word,
+};
 use crate::domain::book::Problem;
 use crate::domain::countries::Countries;
 use crate::domain::money::Micros;
@@ -145,6 +147,9 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
 fn prices(table: &mut Table<'_>) -> Vec<(Scope, Micros)> {
     let mut prices = Vec::new();
     for entry in table.entries("price_by_account") {
+        if let Err(what) = check_account_id(entry.key) {
+            table.fault_at(entry.key_place, what);
+        }
         prices.push((Scope::Account(entry.key.into()), price(table, &entry)));
     }
     for entry in table.entries("price_by_kind") {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::packages;
 use super::products::Products;
 use super::reader::{File, Place, Table};
-use super::values::{currency, destination_code, integer, moment, one_of, text, unit_price, word};
+use super::values::{account_id, currency, destination_code, integer, moment, one_of, unit_price, word};
 use crate::domain::book::{BookFault, BookItem, PriceBook, Problem};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -146,7 +146,7 @@ pub fn check_sold<'p>(
 
 /// Whom a list is for.
 fn scope(table: &mut Table<'_>) -> Scope {
-    let account = table.optional("account", text);
+    let account = table.optional("account", account_id);
     let kind = table.optional("account_kind", one_of(&KINDS));
     if table.has("account") && table.has("account_kind") {
         table.fault("account_kind", "a list is for one account or for one kind: leave one of the two out");

@@ -7,6 +7,7 @@ use super::reader::{Reading, closest, type_of};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::domain::account::{ID_RULE, is_id};
 use crate::domain::countries::{is_country, is_destination, meant_by};
 use crate::domain::money::{Micros, MoneyFault};
 use crate::domain::period::{Timestamp, Validity, Zone};
@@ -29,6 +30,17 @@ pub fn word(value: &DeValue<'_>) -> Reading<String> {
         return Ok(word);
     }
     Err(format!("`{word}` is not a word for commands: use up to 64 small letters, digits, - _ and ."))
+}
+
+/// The id of an account, which may be added later.
+pub fn account_id(value: &DeValue<'_>) -> Reading<String> {
+    let id = text(value)?;
+    check_account_id(&id).map(|()| id)
+}
+
+/// The same where it is a key.
+pub fn check_account_id(id: &str) -> Reading<()> {
+    if is_id(id) { Ok(()) } else { Err(format!("`{id}` can't be an account: {ID_RULE}")) }
 }
 
 /// One of the words that have a meaning.

@@ -133,3 +133,23 @@ fn each_clash_of_a_product_is_told() {
     assert_eq!(error.faults.len(), 2, "{error}");
     assert!(error.faults.iter().zip(others).all(|(fault, other)| fault.what.starts_with(&other)), "{error}");
 }
+
+#[test]
+fn prices_for_accounts_that_cannot_be_are_told() {
+    let rule = "an account id has 1 to 64 letters, digits or . _ - @ : + and begins with a letter or digit";
+    check(&[
+        (
+            "{ A1 = \"65\" }",
+            "{ \"\" = \"1\", \"a b\\nc\" = \"1\", \"a@b.c:1\" = \"1\" }",
+            &format!(
+                "prices.toml:29:22: `` can't be an account: {rule}\n\
+                 prices.toml:29:32: `a b\\nc` can't be an account: {rule}"
+            ),
+        ),
+        (
+            "currency = \"CNY\"",
+            "currency = \"CNY\"\naccount = \"../acme\"",
+            &format!("prices.toml:4:11: `account`: `../acme` can't be an account: {rule}"),
+        ),
+    ]);
+}
