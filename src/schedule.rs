@@ -3,6 +3,7 @@
 //! A slot is the scheduled time itself, so that it has the same name on every host and after every
 //! restart, whenever its run really takes place.
 
+use chrono::DateTime;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 
@@ -19,7 +20,15 @@ pub struct Schedule {
 /// Slots that are counted one by one; a longer absence is "at least so many".
 const COUNTED: usize = 100_000;
 
+/// The first slot is looked for from here, the beginning of 2026 in nanoseconds since the epoch: the same
+/// text is judged alike whenever it is read.
+const JUDGED_FROM: i64 = 1_767_225_600_000_000_000;
+
 impl Schedule {
+    /// Reads an expression that has at least one slot.
+    ///
+    /// # Errors
+    /// Why it is none, or that it never comes, as with the 31st of February.
     pub fn parse(text: &str) -> Result<Schedule, String> {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(text).map_err(|error| {
@@ -28,6 +37,9 @@ impl Schedule {
                  week, such as \"*/5 * * * *\" or \"30 0 1 * *\", or \"off\""
             )
         })?;
+        if cron.find_next_occurrence(&DateTime::from_timestamp_nanos(JUDGED_FROM), false).is_err() {
+            return Err(format!("`{text}` never comes: name a day that there is, or write \"off\""));
+        }
         Ok(Schedule { text: text.to_owned(), cron })
     }
 
@@ -110,6 +122,19 @@ mod tests {
             }
             // Half an hour more or less where a change is not a whole hour.
             assert!((17_515..=17_525).contains(&slots), "{name}: {slots} slots in the year");
+        }
+    }
+
+    #[test]
+    fn what_never_comes_is_refused_and_what_seldom_comes_is_not() {
+        for text in ["0 0 31 2 *", "0 0 30 2 1-5", "59 23 31 4,6,9,11 *", "0 0 0 1 1 * 2020"] {
+            // A day of week would make slots of its own beside an impossible day of month.
+            let never = !text.ends_with("1-5");
+            let parsed = Schedule::parse(text);
+            assert_eq!(parsed.is_err_and(|refused| refused.contains("never comes")), never, "{text}");
+        }
+        for text in ["0 0 29 2 *", "0 0 31 * *", "0 0 L 2 *", "0 0 * * 5#5"] {
+            assert!(Schedule::parse(text).is_ok(), "{text}");
         }
     }
 

@@ -85,11 +85,7 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
     let tax_id = section.optional("tax_id", text);
     let address = section.optional("address", text);
     let bank = section.optional("bank", text);
-    let country = section.optional("country", |value| {
-        let code = text(value)?;
-        country(&code).map(|()| code)
-    });
-    let country = country.unwrap_or_else(|| "CN".to_owned());
+    let country = section.optional("country", country).unwrap_or_else(|| "CN".to_owned());
     let content = section.optional("content", text).unwrap_or(defaults.content);
     let series = section.optional("series", |value| {
         let series = text(value)?;

@@ -1,18 +1,18 @@
 //! Reads one `[[package]]` of prices.toml (R63, R103, D34, D72, D73).
 
-use toml::de::DeValue;
-
 use super::prices::{KINDS, check_sold};
 use super::products::Products;
 use super::reader::{Entry, Place, Table};
-use super::values::{country, currency, integer, moment, money, rate_ppm, text, validity, word};
+use super::values::{
+    check_account_id, currency, destination, integer, moment, money, rate_ppm, validity, word,
+};
 use crate::domain::book::Problem;
 use crate::domain::countries::Countries;
 use crate::domain::money::Micros;
 use crate::domain::package::Gift;
 use crate::domain::period::{Timestamp, Validity};
 use crate::domain::price::{Package, Scope};
-use crate::domain::product::{PricedBy, Product};
+use crate::domain::product::{PricedBy, Product, Region};
 
 /// Where a package and its parts stand.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
     let until = table.optional("on_sale_until", moment);
     let renewal_discount_ppm = table.optional("renewal_discount", rate_ppm);
     let renewal_validity = table.optional("renewal_validity", validity);
+    refuse_renewal(&table, sold);
     let gift = gift(&mut table);
     let places = PackagePlaces {
         table: table.place(),
@@ -79,6 +80,15 @@ pub fn read(mut table: Table<'_>, products: &Products) -> Option<(Package, Packa
         renewal_validity,
     };
     Some((package, places))
+}
+
+/// What only holds for renewals would never hold where the plans are not renewed (R35, R40, R142).
+fn refuse_renewal(table: &Table<'_>, sold: Option<&Product>) {
+    let Some(product) = sold.filter(|product| !product.renewal) else { return };
+    for key in ["renewal_discount", "renewal_validity"].into_iter().filter(|key| table.has(key)) {
+        let id = &product.id;
+        table.fault(key, format!("plans of {id} are not renewed: leave it out, or give {id} renewal = true"));
+    }
 }
 
 /// What comes with the package for nothing. A gift of nothing is no gift: whoever writes one is told.
@@ -110,17 +120,20 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
             table.fault(key, "a package is for some countries or for all but some: leave one of the two out");
         }
     }
+    let abroad = sold.is_some_and(|product| product.region == Some(Region::International));
     let mut codes = |key| {
-        let code = |value: &DeValue<'_>| {
-            let code = text(value)?;
-            country(&code).map(|()| code)
-        };
         let before = table.fault_count();
-        let codes: Vec<String> = table.list(key, code).into_iter().map(|(code, _)| code).collect();
+        let codes = table.list(key, destination);
+        let home = codes.iter().filter(|(code, _)| key == "countries" && abroad && code == "CN");
+        for (_, place) in home {
+            let what = "`countries`: `CN` is domestic: plans of an international product never pay for it, but \
+                        for HK, MO and TW (R138)";
+            table.fault_at(*place, what);
+        }
         if codes.is_empty() && table.has(key) && table.fault_count() == before {
             table.fault(key, "there is no country: name one, such as \"HK\"");
         }
-        codes
+        codes.into_iter().map(|(code, _)| code).collect::<Vec<String>>()
     };
     let (only, except) = (codes("countries"), codes("except"));
     match (only.is_empty(), except.is_empty()) {
@@ -134,6 +147,9 @@ fn countries(table: &mut Table<'_>, sold: Option<&Product>) -> Countries {
 fn prices(table: &mut Table<'_>) -> Vec<(Scope, Micros)> {
     let mut prices = Vec::new();
     for entry in table.entries("price_by_account") {
+        if let Err(what) = check_account_id(entry.key) {
+            table.fault_at(entry.key_place, what);
+        }
         prices.push((Scope::Account(entry.key.into()), price(table, &entry)));
     }
     for entry in table.entries("price_by_kind") {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::packages;
 use super::products::Products;
 use super::reader::{File, Place, Table};
-use super::values::{country, currency, integer, moment, one_of, text, unit_price, word};
+use super::values::{account_id, currency, destination_code, integer, moment, one_of, unit_price, word};
 use crate::domain::book::{BookFault, BookItem, PriceBook, Problem};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
@@ -146,7 +146,7 @@ pub fn check_sold<'p>(
 
 /// Whom a list is for.
 fn scope(table: &mut Table<'_>) -> Scope {
-    let account = table.optional("account", text);
+    let account = table.optional("account", account_id);
     let kind = table.optional("account_kind", one_of(&KINDS));
     if table.has("account") && table.has("account_kind") {
         table.fault("account_kind", "a list is for one account or for one kind: leave one of the two out");
@@ -179,9 +179,14 @@ fn by_country(table: &mut Table<'_>, per: i64, product: Option<&Product>) -> Vec
     ["template_types", "tiers", "price"].into_iter().for_each(|key| table.refuse(key, UNTIERED));
     let international = product.is_some_and(|product| product.region == Some(Region::International));
     let mut classes = Vec::new();
-    for entry in table.entries("countries") {
+    let before = table.fault_count();
+    let entries = table.entries("countries");
+    if entries.is_empty() && table.fault_count() == before {
+        table.fault("countries", "there is no country: give one its price, such as HK = \"0.05\"");
+    }
+    for entry in entries {
         let code = entry.key.to_owned();
-        if let Err(what) = country(&code) {
+        if let Err(what) = destination_code(&code) {
             table.fault_at(entry.key_place, what);
         } else if international && code == "CN" {
             let what =
@@ -201,7 +206,11 @@ fn by_country(table: &mut Table<'_>, per: i64, product: Option<&Product>) -> Vec
 /// One list of tiers for each template type, or one for all messages where none is named.
 fn by_template_type(table: &mut Table<'_>, per: i64) -> Vec<(String, Place, Tiers)> {
     let named = table.has("template_types");
+    let before = table.fault_count();
     let types = table.list("template_types", one_of(&TEMPLATE_TYPES));
+    if named && types.is_empty() && table.fault_count() == before {
+        table.fault("template_types", "there is no template type: name one, such as \"verification\"");
+    }
     for (index, (name, place)) in types.iter().enumerate() {
         if types[..index].iter().any(|(earlier, _)| earlier == name) {
             table.fault_at(*place, format!("`{name}` stands here twice: leave one out"));

@@ -55,7 +55,7 @@ pub fn read(file: &File<'_>) -> Products {
         }
         let unit = table.required("unit", word);
         if let Some(product) = product(table) {
-            if let Some(problem) = clash(&product, &products.catalog) {
+            for problem in clashes(&product, &products.catalog) {
                 file.fault(place, problem);
             }
             products.unit_words.insert(product.id.clone(), unit.unwrap_or_default());
@@ -173,20 +173,22 @@ fn vat(table: &mut Table<'_>) -> Vec<VatRate> {
 
 /// Why a product can't stand beside those before it: a message must belong to one product, and a
 /// unit in the books to one commodity.
-fn clash(product: &Product, before: &Catalog) -> Option<String> {
-    let same_messages = |other: &&Product| {
+fn clashes(product: &Product, before: &Catalog) -> Vec<String> {
+    let mut clashes = Vec::new();
+    let (id, channel, commodity) = (&product.id, &product.channel, &product.commodity);
+    for other in &before.products {
         let overlap = product.region.is_none() || other.region.is_none() || product.region == other.region;
-        other.channel == product.channel && overlap
-    };
-    if let Some(other) = before.products.iter().find(same_messages) {
-        let (id, other, channel) = (&product.id, &other.id, &product.channel);
-        return Some(format!(
-            "{id} and {other} both claim messages of channel {channel}: give them different channels or regions"
-        ));
+        let (same_messages, other_id) = (other.channel == *channel && overlap, &other.id);
+        if same_messages {
+            clashes.push(format!(
+                "{id} and {other_id} both claim messages of channel {channel}: give them different channels or regions"
+            ));
+        }
+        if other.commodity == *commodity {
+            clashes.push(format!(
+                "{id} and {other_id} both count their units as {commodity}: give each product its own commodity"
+            ));
+        }
     }
-    let other = before.products.iter().find(|other| other.commodity == product.commodity)?;
-    let (id, other, commodity) = (&product.id, &other.id, &product.commodity);
-    Some(format!(
-        "{id} and {other} both count their units as {commodity}: give each product its own commodity"
-    ))
+    clashes
 }

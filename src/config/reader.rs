@@ -58,9 +58,18 @@ impl<'t> File<'t> {
         None
     }
 
+    /// Notes a fault. Each is told on a line of its own, so that a line break in what was written shows as
+    /// it is spelled.
     pub fn fault(&self, place: Place, what: impl Into<String>) {
         let at = Some(self.line_and_column(place));
-        self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), at, what: what.into() });
+        let mut line = String::new();
+        for letter in what.into().chars() {
+            match letter.is_control() {
+                true => line.extend(letter.escape_default()),
+                false => line.push(letter),
+            }
+        }
+        self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), at, what: line });
     }
 
     /// `prices.toml:12`, to point from one fault to another place.

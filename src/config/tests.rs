@@ -1,6 +1,7 @@
 //! Whole configurations: the shipped one, a small one, and what becomes of them.
 
 mod faults;
+mod meant;
 mod refunds;
 
 use super::*;

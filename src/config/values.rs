@@ -7,6 +7,8 @@ use super::reader::{Reading, closest, type_of};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::domain::account::{ID_RULE, is_id};
+use crate::domain::countries::{is_country, is_destination, meant_by};
 use crate::domain::money::{Micros, MoneyFault};
 use crate::domain::period::{Timestamp, Validity, Zone};
 use crate::schedule::Schedule;
@@ -28,6 +30,17 @@ pub fn word(value: &DeValue<'_>) -> Reading<String> {
         return Ok(word);
     }
     Err(format!("`{word}` is not a word for commands: use up to 64 small letters, digits, - _ and ."))
+}
+
+/// The id of an account, which may be added later.
+pub fn account_id(value: &DeValue<'_>) -> Reading<String> {
+    let id = text(value)?;
+    check_account_id(&id).map(|()| id)
+}
+
+/// The same where it is a key.
+pub fn check_account_id(id: &str) -> Reading<()> {
+    if is_id(id) { Ok(()) } else { Err(format!("`{id}` can't be an account: {ID_RULE}")) }
 }
 
 /// One of the words that have a meaning.
@@ -228,12 +241,32 @@ pub fn income_branch(value: &DeValue<'_>) -> Reading<String> {
     ))
 }
 
-/// An ISO 3166-1 alpha-2 code in capitals.
-pub fn country(code: &str) -> Reading<()> {
-    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Ok(());
+/// A country, by its code of ISO 3166-1 alpha-2 in capitals.
+pub fn country(value: &DeValue<'_>) -> Reading<String> {
+    country_code(text(value)?, is_country)
+}
+
+/// Where messages go: a country, or what numbers of none have in its place.
+pub fn destination(value: &DeValue<'_>) -> Reading<String> {
+    destination_code(&text(value)?)
+}
+
+/// The same where it is a key.
+pub fn destination_code(code: &str) -> Reading<String> {
+    country_code(code.to_owned(), is_destination)
+}
+
+fn country_code(code: String, exists: impl Fn(&str) -> bool) -> Reading<String> {
+    if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Err(format!("`{code}` is not a country: write its two capital letters, such as HK"));
     }
-    Err(format!("`{code}` is not a country: write its two capital letters, such as HK"))
+    if exists(&code) {
+        return Ok(code);
+    }
+    Err(match meant_by(&code) {
+        Some(meant) => format!("`{code}` is not a country of ISO 3166: did you mean `{meant}`?"),
+        None => format!("`{code}` is not a country of ISO 3166: write one that is, such as HK"),
+    })
 }
 
 #[cfg(test)]
@@ -282,7 +315,11 @@ mod tests {
         for toml in ["\"SMS:\"", "\"sms\"", "\"SMS:Über\"", "\"SMS Domestic\""] {
             assert!(read(income_branch, toml).is_err(), "{toml}");
         }
-        assert!(country("HK").is_ok() && country("hk").is_err() && country("HKG").is_err());
+        for toml in ["\"hk\"", "\"HKG\"", "\"QQ\"", "\"UK\"", "\"ZZ\"", "\"\""] {
+            assert!(read(country, toml).is_err(), "{toml}");
+        }
+        assert!(read(country, "\"HK\"").is_ok() && read(country, "\"XK\"").is_ok());
+        assert!(read(destination, "\"ZZ\"").is_ok() && read(destination, "\"QQ\"").is_err());
         assert!(read(word, "\"sms-domestic\"").is_ok() && read(word, "\"SMS:1\"").is_err());
     }
 }

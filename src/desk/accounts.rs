@@ -3,7 +3,7 @@
 use super::DeskError;
 use super::cash::{MAX_AMOUNT, check_words};
 use crate::config::Config;
-use crate::domain::account::{Kind, Status};
+use crate::domain::account::{ID_RULE, Kind, Status, is_id};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::notify::address::Mailbox;
@@ -21,7 +21,9 @@ pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow
 
 /// The same as part of a larger transaction.
 pub async fn add_in(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<(), DeskError> {
-    check_id(&new.account_id)?;
+    if !is_id(&new.account_id) {
+        return Err(DeskError::refused("bad_account_id", ID_RULE));
+    }
     check_words("bad_name", "a name", &new.name, 200)?;
     if new.currency.len() != 3 || !new.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         let message =
@@ -48,18 +50,6 @@ fn check_credit_limit(limit: Micros) -> Result<(), DeskError> {
     }
     let message = format!("a credit limit is 0 or more, and at most {MAX_AMOUNT}");
     Err(DeskError::refused("amount_out_of_range", message))
-}
-
-/// Ids stand in file names, ledgers and URLs, so that they are kept plain.
-fn check_id(id: &str) -> Result<(), DeskError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@:+".contains(c);
-    let begins = id.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    if begins && id.len() <= 64 && id.chars().all(plain) {
-        return Ok(());
-    }
-    let message =
-        "an account id has 1 to 64 letters, digits or . _ - @ : + and begins with a letter or digit";
-    Err(DeskError::refused("bad_account_id", message))
 }
 
 /// Texts are sent to it: a number as people write it, with or without its calling code.

@@ -5,6 +5,7 @@ use super::{DeskError, accounts};
 use crate::config::Config;
 use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
+use crate::domain::countries::is_country;
 use crate::domain::invoice::{
     CreditCode, CreditNote, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures, invoice_id,
 };
@@ -268,7 +269,7 @@ pub async fn set_buyer(db: &Db, account_id: &str, buyer: &Party, now: Timestamp)
         let text = "title, tax id, address and bank have 1 to 200 characters, no line breaks among them";
         return Err(DeskError::refused("bad_buyer", text));
     }
-    if buyer.country.len() != 2 || !buyer.country.bytes().all(|b| b.is_ascii_uppercase()) {
+    if !is_country(&buyer.country) {
         let text = format!("`{}` is not a country: write its two capital letters, such as CN", buyer.country);
         return Err(DeskError::refused("bad_buyer", text));
     }

@@ -7,6 +7,24 @@ use super::allowance::FreeUse;
 use super::money::{Micros, MoneyFault};
 use super::plan::Plan;
 
+/// What [`is_id`] asks for, in words.
+pub const ID_RULE: &str =
+    "an account id has 1 to 64 letters, digits or . _ - @ : + and begins with a letter or digit";
+
+/// Whether an account can have this id. Ids stand in file names, ledgers and URLs, so that they are
+/// kept plain.
+///
+/// # Example
+/// ```
+/// use quittance::domain::account::is_id;
+/// assert!(is_id("acme") && is_id("a.b@example.com"));
+/// assert!(!is_id("") && !is_id("a b") && !is_id("../acme"));
+/// ```
+pub fn is_id(id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@:+".contains(c);
+    id.starts_with(|c: char| c.is_ascii_alphanumeric()) && id.len() <= 64 && id.chars().all(plain)
+}
+
 /// Individual or enterprise (R70).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

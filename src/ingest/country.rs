@@ -65,6 +65,7 @@ fn by_whole_number(digits: &str) -> Option<Country> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::countries::is_destination;
     use crate::ingest::recipient::BareNumber;
 
     fn country(text: &str) -> String {
@@ -108,6 +109,14 @@ mod tests {
         assert_eq!(country("+1000"), "US");
         assert_eq!(country("+7000"), "RU");
         assert_eq!(country("+440"), "GB");
+    }
+
+    #[test]
+    fn wherever_a_number_belongs_can_have_a_price() {
+        let codes = DATABASE.iter().map(|region| region.id()).filter(|id| *id != "001");
+        let strangers: Vec<&str> = codes.filter(|id| !is_destination(id)).collect();
+        assert!(strangers.is_empty(), "{strangers:?}");
+        assert!(is_destination(Country::UNKNOWN.as_str()));
     }
 
     #[test]
