@@ -154,7 +154,8 @@ fn r17_events_of_direct_mail_lower_the_quota_the_same_on_both_databases() {
             format!("{event}\n")
         };
         let complaint = |n: i32| {
-            let data = json!({ "env_id": "600000001", "rcpt": format!("r{n}@example.com") });
+            let names = if n % 2 == 0 { ["env_id", "rcpt"] } else { ["envid", "block_email"] };
+            let data = json!({ names[0]: "600000001", names[1]: format!("r{n}@example.com") });
             let event = json!({
                 "id": format!("c{n}"), "type": "dm:Feedback:FblReport", "time": "2026-03-04T10:00:05+08:00",
                 "aliyunaccountid": "acme", "data": data,
@@ -165,6 +166,10 @@ fn r17_events_of_direct_mail_lower_the_quota_the_same_on_both_databases() {
         desk.program.at("2026-03-04T12:00:00+08:00").file("events.ndjson", events);
         let taken = desk.program.json(&["ingest", "receipts", "events.ndjson", "--source", "dm_event"]);
         assert_eq!(taken["accepted"], 202, "{taken}");
+        // Another source says otherwise of some, later and by their ids: the first answer stands (D15, D46).
+        let later = answers("m", 61, 80, "failed", "2026-03-04T11:00:00+08:00");
+        desk.program.file("later.csv", format!("{RECEIPTS}{later}"));
+        desk.program.run(&["ingest", "receipts", "later.csv"]).exits(0);
         desk.charge();
         desk.program.at("2026-03-10T00:00:00+08:00");
         desk.program.run(&["--run-job", "review-mail-quotas", "--catch-up"]).exits(0);

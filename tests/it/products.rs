@@ -96,3 +96,37 @@ fn calls_by_the_minute_are_sold_charged_given_back_and_counted_without_a_change_
         assert_sound(&database.url);
     });
 }
+
+/// What was charged of a product stays pending until the product is known again, and how its charges are
+/// booked does not change any more (R87, R100).
+#[test]
+fn r100_nothing_is_final_of_a_product_that_is_taken_out_of_the_configuration() {
+    on_both(|database| {
+        let mut program = opened(database);
+        let products = |voice: &str| {
+            let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/products.toml");
+            format!("{}{voice}", fs::read_to_string(shipped).expect("it is shipped"))
+        };
+        program.file("calls.csv", format!("{HEADER}{}{}", call("c-1", "7"), call("c-2", "8")));
+        program.run(&["ingest", "messages", "calls.csv"]).exits(0);
+        program.run(&["--run-job", "aggregate-charges"]).exits(0);
+        program.file("products.toml", products(""));
+        let prices = fs::read_to_string(program.path("prices.toml")).expect("the prices");
+        let without = prices.split_once("\n[[payg]]\nproduct = \"voice\"").expect("the price of calls").0;
+        program.file("prices.toml", without);
+        program.at("2026-03-06T12:00:00+08:00");
+        let run = program.run(&["--run-job", "settle-receipts", "--catch-up", "--json"]).exits(3).json();
+        assert_eq!((&run["outcome"], &run["counts"]["finalised"]), (&json!("partial"), &json!(0)));
+        // It comes back otherwise, and then as it was.
+        program.file("prices.toml", &prices);
+        program.file("products.toml", products(&VOICE.replace("\"receipt\"", "\"submission\"")));
+        for job in ["aggregate-charges", "settle-receipts"] {
+            program.run(&["--run-job", job, "--catch-up"]).exits(78).tells(&["`charge_on` of product voice"]);
+        }
+        program.file("products.toml", products(VOICE));
+        let run = program.json(&["--run-job", "settle-receipts", "--catch-up"]);
+        assert_eq!(run["counts"]["finalised"], 1);
+        program.run(&["audit"]).exits(0);
+        assert_sound(&database.url);
+    });
+}

@@ -256,7 +256,10 @@ const DM_EVENTS: &[(&str, Field)] = &[
     ("event", Field::Event),
     ("data.env_id", Field::BizId),
     ("env_id", Field::BizId),
+    // As events of complaints call them.
+    ("data.envid", Field::BizId),
     ("data.rcpt", Field::Recipient),
+    ("data.block_email", Field::Recipient),
     ("rcpt", Field::Recipient),
     ("data.status", Field::Status),
     ("data.err_code", Field::ErrCode),
