@@ -9,7 +9,7 @@ use super::output::count;
 use super::{Failure, Session};
 use crate::desk::DeskError;
 use crate::files::WholeFile;
-use crate::store::{Dialect, backup};
+use crate::store::{Dialect, backup, deliveries};
 
 pub async fn run(session: &Session, path: &Path) -> Result<ExitCode, Failure> {
     let name = path.display().to_string();
@@ -32,6 +32,13 @@ pub async fn run(session: &Session, path: &Path) -> Result<ExitCode, Failure> {
         std::io::ErrorKind::AlreadyExists => exists(&name),
         _ => DeskError::Write(name.clone(), error).into(),
     };
+    // The copy is to know that it is one, also where these books have not written to anybody yet.
+    if deliveries::places(&mut db.read().await?).await?.is_empty() {
+        let mut tx = db.write().await?;
+        let here = deliveries::place(&mut tx).await?;
+        deliveries::is_at_home(&mut tx, &here, session.now()).await?;
+        tx.commit().await?;
+    }
     let file = WholeFile::create(path).map_err(unwritten)?;
     let progress = session.progress();
     progress.begin("copy", None);

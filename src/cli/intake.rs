@@ -188,7 +188,11 @@ pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failur
                         count(batch.duplicates),
                         count(batch.conflicts),
                         count(batch.rejected),
-                        batch.run_no.map_or("waiting".into(), |run| format!("run {run}")),
+                        match batch.run_no {
+                            Some(run) => format!("run {run}"),
+                            None if batch.kind == crate::store::batches::RECEIPTS => "-".into(),
+                            None => "waiting".into(),
+                        },
                     ]
                 };
                 let columns = [

@@ -380,7 +380,8 @@ impl From<crate::jobs::JobError> for Failure {
     fn from(error: crate::jobs::JobError) -> Failure {
         match error {
             crate::jobs::JobError::Store(error) => error.into(),
-            error @ crate::jobs::JobError::BasisChanged { .. } => Failure::config(describe(&error)),
+            error @ (crate::jobs::JobError::BasisChanged { .. }
+            | crate::jobs::JobError::ZoneChanged { .. }) => Failure::config(describe(&error)),
             other => Failure::other(describe(&other)),
         }
     }

@@ -103,6 +103,11 @@ pub enum JobError {
          \"{before}\" back, and sell what is charged otherwise as a product of its own"
     )]
     BasisChanged { product: String, before: String, now: &'static str },
+    #[error(
+        "these books are kept in the billing zone {before}, and the configuration says {now}: name the file of these \
+         books by --config, or put `zone = \"{before}\"` back into quittance.toml"
+    )]
+    ZoneChanged { before: String, now: String },
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("the run was told to end, and what it had under way was rolled back; run it again")]

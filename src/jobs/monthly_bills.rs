@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{JobError, Report, Run};
+use super::{JobError, Report, Run, basis};
 use crate::billing::{cuts, note, terms};
 use crate::domain::account::Parked;
 use crate::domain::account::{Account, Split, Status};
@@ -31,6 +31,8 @@ const TOGETHER: i64 = 1_000;
 const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    let mut run = run;
+    basis::check(&mut run).await?;
     BilledUpTo::lock(run.tx).await?;
     let mut billing = Billing {
         bills: Bills::new(run.tx),

@@ -1,4 +1,4 @@
-//! On what each product's charges are booked, once it was charged.
+//! On what each product's charges are booked, once it was charged, and the zone whose months are billed.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use super::facts;
 use crate::domain::product::{ChargeOn, Product};
 
 const FACT: &str = "charge_on ";
+const ZONE: &str = "zone";
 
 /// What was noted, by product.
 pub async fn noted(tx: &mut Tx) -> Result<BTreeMap<String, String>, StoreError> {
@@ -23,6 +24,15 @@ pub async fn noted(tx: &mut Tx) -> Result<BTreeMap<String, String>, StoreError> 
 /// Notes it for a product that is about to be charged.
 pub async fn note(tx: &mut Tx, product: &Product) -> Result<(), StoreError> {
     facts::set(tx, &format!("{FACT}{}", product.id), word(product.charge_on)).await
+}
+
+/// The billing zone; None where nothing was charged yet.
+pub async fn zone(tx: &mut Tx) -> Result<Option<String>, StoreError> {
+    facts::get(tx, ZONE).await
+}
+
+pub async fn note_zone(tx: &mut Tx, zone: &str) -> Result<(), StoreError> {
+    facts::set(tx, ZONE, zone).await
 }
 
 /// The word of the configuration.

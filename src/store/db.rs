@@ -5,7 +5,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgPoolOptions, PgRow};
@@ -14,12 +13,12 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
-    Transaction,
+    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
 };
 
 use super::dialect::{for_share, for_update};
 use super::error::StoreError;
+use super::released::{is_clean, is_out_of_transaction};
 use super::url::{place, postgres_options};
 pub use super::value::Value;
 pub(crate) use super::value::values;
@@ -231,7 +230,10 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
         return Err(StoreError::OldSqlite(version));
     }
     warn_of_readers(options.get_filename());
-    let aside = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    let aside = SqlitePoolOptions::new()
+        .max_connections(1)
+        .after_release(|conn, _| Box::pin(is_out_of_transaction(conn)))
+        .connect_lazy_with(options.clone());
     let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
     Ok(Pools::Sqlite { writer, readers, aside })
 }
@@ -253,7 +255,8 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(30))
         .max_lifetime(None)
-        .idle_timeout(None);
+        .idle_timeout(None)
+        .after_release(|conn, _| Box::pin(is_out_of_transaction(conn)));
     let mut tries = 1;
     loop {
         let source = match writer.clone().connect_with(options.clone()).await {
@@ -278,7 +281,7 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
 }
 
 /// How long a server may take to answer a client that it has nothing to do for yet.
-const TO_CONNECT: Duration = Duration::from_secs(10);
+pub(super) const TO_CONNECT: Duration = Duration::from_secs(10);
 
 async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     let (options, connections) = postgres_options(url)?;
@@ -300,22 +303,6 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     };
     let aside = pool(1).connect_lazy_with(options.clone());
     Ok(Pools::Postgres { pool: pool(connections).connect_with(options).await?, aside })
-}
-
-/// Whether a connection may go back into the pool. One whose transaction was cut off in the middle
-/// may still be inside of it (F07), or hold the migrator's lock, or owe answers to questions that nobody
-/// waits for any more, which the next user would take for its own.
-async fn is_clean(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    static ASKED: AtomicI64 = AtomicI64::new(0);
-    let number = ASKED.fetch_add(1, Ordering::Relaxed);
-    let asked = async {
-        sqlx::raw_sql("rollback").execute(&mut *conn).await?;
-        let question = format!("select {number}::bigint, pg_advisory_unlock_all()");
-        let row = sqlx::raw_sql(AssertSqlSafe(question)).fetch_one(&mut *conn).await?;
-        row.try_get::<i64, _>(0)
-    };
-    let answer = tokio::time::timeout(TO_CONNECT, asked).await;
-    Ok(matches!(answer, Ok(Ok(answer)) if answer == number))
 }
 
 impl Tx {

@@ -11,6 +11,7 @@ mod facts;
 mod many;
 mod migrations;
 mod months;
+mod released;
 pub mod staging;
 mod row_sum;
 mod suspense;
