@@ -48,7 +48,6 @@ impl Paper<'_> {
             (words.account, bill.account_id.clone()),
             (words.name, name.to_owned()),
             (words.month, month_text(bill.month)),
-            (words.number, bill.bill_id.clone()),
             (words.currency, bill.currency.clone()),
             (words.issued, self.printer.zone.format_short(bill.issued_at)),
         ]);
@@ -72,15 +71,15 @@ impl Paper<'_> {
         }
         let column = |heading, width, set| Column { heading, width, set };
         let columns = [
-            column(words.kind, 58.0, Set::Wrapped),
-            column(words.product, 82.0, Set::Wrapped),
-            column(words.template_type, 70.0, Set::Wrapped),
+            column(words.kind, 64.0, Set::Wrapped),
+            column(words.product, 86.0, Set::Wrapped),
+            column(words.template_type, 66.0, Set::Wrapped),
             column(words.country, 44.0, Set::Wrapped),
-            column(words.units, 50.0, Set::Right),
+            column(words.units, 46.0, Set::Right),
             column(words.unit_price, 46.0, Set::Right),
-            column(words.amount, 58.0, Set::Right),
-            column(words.settled, 38.0, Set::Wrapped),
-            column(words.of, 49.28, Set::Wrapped),
+            column(words.amount, 56.0, Set::Right),
+            column(words.settled, 36.0, Set::Wrapped),
+            column(words.of, 51.28, Set::Wrapped),
         ];
         self.sheets.head(LEFT, &columns);
         for line in &bill.lines {
