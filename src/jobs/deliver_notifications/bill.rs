@@ -107,6 +107,6 @@ mod tests {
     fn file_names_are_plain() {
         let month: Month = "2026-03".parse().unwrap();
         assert_eq!(file_name("acme", month), "bill-acme-2026-03.pdf");
-        assert_eq!(file_name("a@b:c+d/..\\\"\r\n短", month), "bill-a-b-c-d-..-----2026-03.pdf");
+        assert_eq!(file_name("a@b:c+d/..\\\"\r\n短", month), "bill-a-b-c-d-..------2026-03.pdf");
     }
 }
