@@ -33,6 +33,7 @@ pub mod settling;
 pub mod audit;
 pub mod billing;
 pub mod telling;
+pub mod printing;
 pub mod jobs;
 pub mod runner;
 pub mod daemon;

@@ -6,8 +6,7 @@ use crate::config::notices::Notices;
 use crate::domain::account::Status;
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
-use crate::notify::outlet::Parcel;
-use crate::notify::{Answer, Told};
+use crate::notify::{Answer, Parcel, Told};
 use crate::store::accounts::AccountRow;
 use crate::store::deliveries::{DeliveryRow, New, Way};
 use crate::store::notices::NoticeRow;
@@ -76,7 +75,7 @@ pub fn told(config: &Config, notice: &NoticeRow, account: Option<&AccountRow>) -
     told
 }
 
-/// What is sent for a delivery.
+/// What is sent for a delivery; what comes with it is put in by who draws it.
 ///
 /// # Errors
 /// What becomes of it unsent: the account was closed, or has no address left; what it announces has come
@@ -102,7 +101,8 @@ pub fn parcel(config: &Config, row: &DeliveryRow, now: Timestamp) -> Result<Parc
         _ => Some(String::new()),
     };
     let gone = || Answer::Never("the account has no address for it any more".to_owned());
-    Ok(Parcel { told, address: address.ok_or_else(gone)?, target: row.key.target.clone() })
+    let (address, target) = (address.ok_or_else(gone)?, row.key.target.clone());
+    Ok(Parcel { told, address, target, attached: None })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::domain::notice::{Channel, NoticeKind};
 use crate::domain::period::Zone;
 use crate::notify::address::{Mailbox, masked};
 use crate::notify::templates::Part;
-use crate::notify::{Told, letter, sms, webhook, words};
+use crate::notify::{Parcel, Told, letter, sms, webhook, words};
 use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::notices::Settings;
 
@@ -334,8 +334,9 @@ fn preview(
                 })
             };
             let mail = config.notices.mail.clone().map_or_else(usual, Ok).map_err(Failure::config)?;
-            let to = "somebody@quittance.example";
-            let letter = letter::write(&mail, templates, told, to, "", now).map_err(Failure::config)?;
+            let address = "somebody@quittance.example".to_owned();
+            let parcel = Parcel { told: told.clone(), address, target: String::new(), attached: None };
+            let letter = letter::write(&mail, templates, &parcel, now).map_err(Failure::config)?;
             let json = json!({
                 "kind": kind,
                 "subject": part(Part::Subject)?,

@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::domain::invoice::Invoice;
 use crate::domain::period::{Month, Timestamp};
 use crate::export::invoice::{Document, csv, fapiao, json, ubl};
-use crate::export::pdf::{Fonts, Language, Logo, PdfFault, Printer};
+use crate::export::pdf::{Language, PdfFault, Printer};
 use crate::files::WholeFile;
+use crate::printing;
 use crate::progress::Progress;
 use crate::store::{Db, invoices};
 
@@ -57,19 +58,6 @@ pub struct Written {
 
 /// Invoices that are held in memory at once.
 const PORTION: usize = 200;
-
-/// Where systems keep fonts that have what ours lacks.
-const SYSTEM_FONTS: &[&str] = &[
-    "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/google-noto-sans-cjk-fonts/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc",
-    "/usr/share/fonts/truetype/wqy/wqy-microhei.ttc",
-    "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc",
-    "/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf",
-    "/usr/share/fonts/truetype/noto/NotoSans-Regular.ttf",
-    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
-    "/usr/share/fonts/dejavu-sans-fonts/DejaVuSans.ttf",
-];
 
 /// Writes the documents of a month.
 ///
@@ -138,7 +126,8 @@ impl<'a> Desk<'a> {
                            and `tax_code` in [invoices] of quittance.toml";
             return Err(DeskError::refused("no_tax_category", message));
         }
-        let printer = has(Format::Pdf).then(|| printer(config)).transpose()?;
+        let printer = has(Format::Pdf).then(|| printing::printer(config)).transpose();
+        let printer = printer.map_err(|fault| DeskError::refused("bad_branding", fault.to_string()))?;
         std::fs::create_dir_all(&wanted.dir).map_err(|error| unwritten(&wanted.dir, error))?;
         let sheets = has(Format::Csv).then(|| sheets(wanted)).transpose()?;
         Ok(Desk { config, wanted, months, printer, category, sheets, written: Written::default() })
@@ -297,33 +286,4 @@ fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// What PDFs are printed with: the operator's own font and logo where there are any.
-fn printer(config: &Config) -> Result<Printer, DeskError> {
-    let system = || SYSTEM_FONTS.iter().filter_map(|path| std::fs::read(path).ok()).collect();
-    let fonts = match branding(&config.invoices.font)? {
-        Some((path, font)) => Fonts::new(Some(font), system).map_err(|fault| bad_branding(&path, &fault)),
-        None => Fonts::new(None, system).map_err(|fault| bad_branding(Path::new("the font"), &fault)),
-    }?;
-    let logo = match branding(&config.invoices.logo)? {
-        Some((path, image)) => Some(Logo::new(image).map_err(|fault| bad_branding(&path, &fault))?),
-        None => None,
-    };
-    let products = config.catalog.products.iter();
-    let names = products.map(|product| (product.id.to_string(), product.name.clone())).collect();
-    Ok(Printer { fonts, logo, zone: config.zone, names })
-}
-
-/// A file that the configuration names, with its path.
-fn branding(path: &Option<PathBuf>) -> Result<Option<(PathBuf, Vec<u8>)>, DeskError> {
-    let Some(path) = path else { return Ok(None) };
-    let bytes = std::fs::read(path).map_err(|error| bad_branding(path, &error))?;
-    Ok(Some((path.clone(), bytes)))
-}
-
-fn bad_branding(path: &Path, fault: &dyn std::fmt::Display) -> DeskError {
-    let message =
-        format!("{}: {fault}; see `font` and `logo` in [invoices] of quittance.toml", path.display());
-    DeskError::refused("bad_branding", message)
 }

@@ -8,6 +8,8 @@
 //! doubt. A server that is not there is asked three times and then left alone until the next run: a
 //! thousand letters don't wait for it one by one, and nothing else waits for them.
 
+mod bill;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::bill::Drawer;
 use super::{JobError, Report, Steps};
 use crate::clock::Stopwatch;
 use crate::config::Config;
@@ -43,7 +46,8 @@ const TO_NOTE: Duration = Duration::from_secs(300);
 
 pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let Some(lease) = steps.lease else { return rehearse(&steps).await };
-    let mut run = Delivering { steps, lease, owner: instance::name(), totals: Totals::default() };
+    let drawer = Arc::new(Drawer::new(steps.db, steps.config));
+    let mut run = Delivering { steps, lease, owner: instance::name(), totals: Totals::default(), drawer };
     run.decide().await?;
     for channel in [Channel::Email, Channel::Sms, Channel::Webhook] {
         run.deliver(channel).await?;
@@ -68,6 +72,7 @@ struct Delivering<'a> {
     lease: &'a Lease,
     owner: String,
     totals: Totals,
+    drawer: Arc<Drawer>,
 }
 
 /// What is claimed and nobody has begun, and how the server was lately.
@@ -203,7 +208,8 @@ impl Delivering<'_> {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for worker in workers {
-            tasks.spawn(work(worker, self.steps.config.clone(), queue.clone(), sender.clone()));
+            let drawer = self.drawer.clone();
+            tasks.spawn(work(worker, self.steps.config.clone(), drawer, queue.clone(), sender.clone()));
         }
         drop(sender);
         while let Some(first) = answers.recv().await {
@@ -316,12 +322,17 @@ async fn note_patiently(
 async fn work(
     mut worker: Worker,
     config: Arc<Config>,
+    drawer: Arc<Drawer>,
     queue: Arc<Queue>,
     answers: mpsc::UnboundedSender<Said>,
 ) -> Worker {
     loop {
         let Some(row) = queue.next() else { return worker };
-        let answer = match telling::parcel(&config, &row, worker.now()) {
+        let parcel = match telling::parcel(&config, &row, worker.now()) {
+            Ok(parcel) => drawer.attach(parcel, row.key.channel).await,
+            Err(unsent) => Err(unsent),
+        };
+        let answer = match parcel {
             Ok(parcel) => {
                 let answer = worker.send(parcel).await;
                 queue.heard(&answer);
@@ -335,9 +346,9 @@ async fn work(
     }
 }
 
-fn lock<T>(queue: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A queue that a panic left behind still holds whole deliveries.
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A queue that a panic left behind still holds whole deliveries, and a printer its fonts.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long to wait after so many tries.

@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Message, MultiPart, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Message, MultiPart, SinglePart};
 
-use super::Told;
 use super::address::Mailbox;
 use super::templates::{Part, Templates};
+use super::{Attached, Parcel};
 use crate::config::notices::Mail;
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
@@ -21,18 +21,12 @@ pub struct Letter {
     pub text: String,
 }
 
-/// Writes the letter of a notice.
+/// Writes the letter of a notice, with what is attached to it.
 ///
 /// # Errors
 /// Why it can't be written: a template, or the receiver's address.
-pub fn write(
-    mail: &Mail,
-    templates: &Templates,
-    told: &Told,
-    address: &str,
-    target: &str,
-    now: Timestamp,
-) -> Result<Letter, String> {
+pub fn write(mail: &Mail, templates: &Templates, parcel: &Parcel, now: Timestamp) -> Result<Letter, String> {
+    let Parcel { told, address, target, attached } = parcel;
     let to = Mailbox::parse(address)?;
     let to = if told.account_id.is_empty() { to } else { to.named(&told.name) };
     let [subject, text, html] =
@@ -54,9 +48,26 @@ pub fn write(
         .boundary(format!("part-{key}"))
         .singlepart(part(ContentType::TEXT_PLAIN, text?))
         .singlepart(part(ContentType::TEXT_HTML, html?));
+    let parts = match attached {
+        // The text comes first: it is what readers open.
+        Some(attached) => {
+            let whole = MultiPart::mixed().boundary(format!("whole-{key}"));
+            whole.multipart(parts).singlepart(pdf(attached)?)
+        }
+        None => parts,
+    };
     let message = builder.multipart(parts).map_err(|error| error.to_string())?;
     let text = String::from_utf8(message.formatted()).map_err(|_| "the letter is no text".to_owned())?;
     Ok(Letter { key, envelope: message.envelope().clone(), text })
+}
+
+/// A PDF as a part of a letter.
+fn pdf(attached: &Attached) -> Result<SinglePart, String> {
+    let kind = ContentType::parse("application/pdf").map_err(|error| error.to_string())?;
+    // Said rather than guessed, so that no byte of it is ever taken for a line end.
+    let body = Body::new_with_encoding(attached.pdf.clone(), ContentTransferEncoding::Base64);
+    let body = body.map_err(|_| format!("{} can't be encoded", attached.name))?;
+    Ok(Attachment::new(attached.name.clone()).body(body, kind))
 }
 
 /// A header of our own words.

@@ -75,6 +75,26 @@ impl Told {
     }
 }
 
+/// A delivery, ready to go.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub told: Told,
+    /// The receiver's address or number; empty for a webhook.
+    pub address: String,
+    /// Which of several receivers it is for.
+    pub target: String,
+    /// What comes with it; letters alone carry it.
+    pub attached: Option<Attached>,
+}
+
+/// A PDF that comes with a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its file name.
+    pub name: String,
+    pub pdf: Vec<u8>,
+}
+
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

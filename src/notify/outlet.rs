@@ -10,23 +10,13 @@ use ureq::Agent;
 use super::address::{Mailbox, without};
 use super::letter::{self, Letter};
 use super::webhook::Endpoint;
-use super::{Answer, Told, http, sms, smtp};
+use super::{Answer, Parcel, http, sms, smtp};
 use crate::clock;
 use crate::config::Config;
 use crate::config::notices::{Mail, MailRoute, Sms};
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
 use crate::files::WholeFile;
-
-/// A delivery, ready to go.
-#[derive(Clone, Debug)]
-pub struct Parcel {
-    pub told: Told,
-    /// The receiver's address or number; empty for a webhook.
-    pub address: String,
-    /// Which of several receivers it is for.
-    pub target: String,
-}
 
 /// A way out that is open.
 #[derive(Clone)]
@@ -111,8 +101,7 @@ impl Worker {
         let config = self.config.clone();
         match &self.outlet {
             Outlet::Mail(mail, _) => {
-                let Parcel { told, address, target } = &parcel;
-                let letter = letter::write(mail, &config.notices.templates, told, address, target, self.now);
+                let letter = letter::write(mail, &config.notices.templates, &parcel, self.now);
                 let answer = match (letter, &mut self.line, &mail.route) {
                     (Err(fault), ..) => Answer::Never(fault),
                     (Ok(letter), Some(line), _) => line.send(&letter).await,
@@ -120,7 +109,7 @@ impl Worker {
                     (Ok(_), None, MailRoute::Server(_)) => Answer::Unreachable("there is no line".to_owned()),
                 };
                 // `Name <address>` is echoed as the bare address.
-                let bare = Mailbox::parse(address).map_or(address.clone(), |to| to.address().to_owned());
+                let bare = Mailbox::parse(&address).map_or(address, |to| to.address().to_owned());
                 masked(answer, &bare)
             }
             Outlet::Sms { sms, agent, headers } => {

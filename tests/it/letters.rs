@@ -9,9 +9,9 @@ use quittance::config::notices::{LOCALES, Mail, MailRoute};
 use quittance::domain::notice::NoticeKind;
 use quittance::domain::period::{Timestamp, Zone};
 use quittance::notify::address::Mailbox;
-use quittance::notify::letter;
 use quittance::notify::sample::{self, Size};
 use quittance::notify::templates::{Part, Templates};
+use quittance::notify::{Attached, Parcel, letter};
 
 #[test]
 fn every_letter_goes_out_as_it_was_reviewed() {
@@ -29,8 +29,13 @@ fn every_letter_goes_out_as_it_was_reviewed() {
     for kind in NoticeKind::ALL {
         for locale in LOCALES {
             let told = sample::told(*kind, locale, zone, Size::Longest);
-            let written =
-                letter::write(&mail, &templates, &told, "buchhaltung@example.com", "", now).unwrap();
+            // Bills are drawn elsewhere: what stands for one shows how it is carried.
+            let bill =
+                Attached { name: "bill-acme-2026-02.pdf".to_owned(), pdf: b"%PDF-\n\xff\n%%EOF\n".into() };
+            let attached = (*kind == NoticeKind::BillReady).then_some(bill);
+            let address = "buchhaltung@example.com".to_owned();
+            let parcel = Parcel { told, address, target: String::new(), attached };
+            let written = letter::write(&mail, &templates, &parcel, now).unwrap();
             let text = written.text;
             assert!(text.is_ascii(), "{} {locale}", kind.as_str());
             assert!(text.lines().all(|line| line.len() <= 998), "{} {locale}", kind.as_str());

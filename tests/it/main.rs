@@ -26,6 +26,7 @@ mod mail;
 mod invoice_files;
 mod journal;
 mod letters;
+mod bill_letters;
 mod notices;
 mod notices_http;
 mod notices_mail;

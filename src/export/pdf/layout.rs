@@ -2,15 +2,12 @@
 //! pages as it takes, VAT by rate, totals, notes, and a foot on each page.
 
 use super::Printer;
-use super::sheet::{BOTTOM, Face, HEIGHT, Ink, LEFT, MARGIN, Mark, RIGHT, Sheets};
+use super::frame::{ACROSS, Column, Set};
+use super::sheet::{Face, Ink, LEFT, Mark, SMALL, Sheets};
 use super::words::Words;
 use crate::domain::invoice::{InvoiceKind, InvoiceType, Party};
 use crate::domain::money::Micros;
 use crate::export::invoice::{Document, cents, percent};
-
-const BODY: Face = Face::new(9.0, Ink::Text);
-const SMALL: Face = Face::new(8.0, Ink::Grey);
-const WIDTH: f32 = RIGHT - LEFT;
 
 /// The pages of a document.
 pub fn pages(document: Document<'_>, printer: &Printer, words: &'static Words) -> Vec<Vec<Mark>> {
@@ -32,42 +29,21 @@ struct Paper<'a> {
     words: &'static Words,
 }
 
-/// A column of a table: its heading, its width, and whether it holds numbers, which are set to the right.
-struct Column<'a> {
-    heading: &'a str,
-    width: f32,
-    right: bool,
-}
-
 impl Paper<'_> {
     fn title(&self) -> &'static str {
         if self.document.is_credit_note() { self.words.credit_note } else { self.words.invoice }
     }
 
     fn letterhead(&mut self) {
-        let (top, seller) = (MARGIN, &self.document.invoice().seller);
-        let half = WIDTH * 0.58;
-        let mut below = top;
-        if let Some(logo) = &self.printer.logo {
-            let (width, height) = logo.within(150.0, 44.0);
-            self.sheets.mark(Mark::Logo { x: LEFT, y: top, width, height });
-            below = top + height + 14.0;
-        }
-        let name = Face::new(12.0, Ink::Text).bold();
-        let below = self.sheets.lines(LEFT, below + 11.0, half, &seller.name, name);
-        let title = self.title();
-        self.sheets.text_to(RIGHT, top + 18.0, title, Face::new(22.0, Ink::Accent).bold(), WIDTH * 0.4);
         let number = format!("{} {}", self.words.number, self.document.number());
-        self.sheets.text_to(RIGHT, top + 36.0, &number, Face::new(10.0, Ink::Text), WIDTH * 0.4);
-        let y = below.max(top + 48.0) - 4.0;
-        self.sheets.rule(LEFT, y, WIDTH, Ink::Accent, 1.4);
-        self.sheets.y = y + 22.0;
+        let (whose, title) = (&self.document.invoice().seller.name, self.title());
+        self.sheets.letterhead(self.printer.logo.as_ref(), whose, title, &number);
     }
 
     fn parties(&mut self) {
         let invoice = self.document.invoice();
         let (top, gap) = (self.sheets.y, 24.0);
-        let width = (WIDTH - gap) / 2.0;
+        let width = (ACROSS - gap) / 2.0;
         let left = self.party(LEFT, top, width, self.words.seller, &invoice.seller);
         let right = self.party(LEFT + width + gap, top, width, self.words.buyer, &invoice.buyer);
         self.sheets.y = left.max(right) + 8.0;
@@ -117,34 +93,22 @@ impl Paper<'_> {
         if let Some(number) = invoice.replaces.as_ref().filter(|_| !self.document.is_credit_note()) {
             facts.push((words.replaces, number.clone()));
         }
-        const ACROSS: usize = 3;
-        let width = WIDTH / ACROSS as f32;
-        for row in facts.chunks(ACROSS) {
-            let top = self.sheets.y;
-            let mut ends = top;
-            for (column, (label, value)) in row.iter().enumerate() {
-                let x = LEFT + width * column as f32;
-                self.sheets.text(x, top, label, SMALL);
-                ends = self.sheets.lines(x, top + 13.0, width - 10.0, value, BODY).max(ends);
-            }
-            self.sheets.y = ends + 6.0;
-        }
-        self.sheets.y += 4.0;
+        self.sheets.facts(&facts);
     }
 
     fn table(&mut self) {
         let words = self.words;
-        let column = |heading, width, right| Column { heading, width, right };
+        let column = |heading, width, set| Column { heading, width, set };
         let columns = [
-            column("#", 22.0, false),
-            column(words.item, 159.28, false),
-            column(words.quantity, 62.0, true),
-            column(words.unit_price, 68.0, true),
-            column(words.net, 72.0, true),
-            column(words.vat_rate, 40.0, true),
-            column(words.gross, 72.0, true),
+            column("#", 22.0, Set::Left),
+            column(words.item, 159.28, Set::Wrapped),
+            column(words.quantity, 62.0, Set::Right),
+            column(words.unit_price, 68.0, Set::Right),
+            column(words.net, 72.0, Set::Right),
+            column(words.vat_rate, 40.0, Set::Right),
+            column(words.gross, 72.0, Set::Right),
         ];
-        self.head(LEFT, &columns);
+        self.sheets.head(LEFT, &columns);
         let invoice = self.document.invoice();
         let mut number = 0;
         let mut cells = |words: [String; 2], quantity: String, price: String, amounts: [String; 3]| {
@@ -167,65 +131,19 @@ impl Paper<'_> {
             rows.push(cells(said, String::new(), String::new(), amounts));
         }
         for (cells, by_the_way) in rows {
-            let width = columns[1].width - 8.0;
-            let lines = self.sheets.fonts.wrap(&cells[1], BODY.size, width).len();
             let more = if by_the_way.is_empty() { 0.0 } else { 11.0 };
-            let height = lines as f32 * BODY.size * 1.4 + more + 9.0;
+            let height = self.sheets.height_of(&columns, &cells, more);
             if !self.sheets.has_room(height) {
                 self.turn();
-                self.head(LEFT, &columns);
+                self.sheets.head(LEFT, &columns);
             }
-            self.row(LEFT, &columns, &cells, height, &by_the_way);
+            self.sheets.row(LEFT, &columns, &cells, height, &by_the_way);
         }
         self.sheets.y += 16.0;
     }
 
-    /// Begins a page that goes on with the document.
     fn turn(&mut self) {
-        self.sheets.turn();
-        let title = format!("{} {}", self.title(), self.document.number());
-        self.sheets.text(LEFT, MARGIN + 8.0, &title, Face::new(9.0, Ink::Accent).bold());
-        self.sheets.y = MARGIN + 22.0;
-    }
-
-    fn head(&mut self, left: f32, columns: &[Column<'_>]) {
-        let height = 20.0;
-        let width = columns.iter().map(|column| column.width).sum();
-        let y = self.sheets.y;
-        self.sheets.mark(Mark::Block { x: left, y, width, height, ink: Ink::Shade });
-        let face = Face::new(8.0, Ink::Accent).bold();
-        let mut x = left;
-        for column in columns {
-            self.cell(x, y + 13.0, column, column.heading, face);
-            x += column.width;
-        }
-        self.sheets.y += height;
-    }
-
-    fn row(&mut self, left: f32, columns: &[Column<'_>], cells: &[String], height: f32, by_the_way: &str) {
-        let top = self.sheets.y;
-        let mut x = left;
-        for (index, (column, cell)) in columns.iter().zip(cells).enumerate() {
-            let y = top + 14.0;
-            match column.right || index == 0 {
-                true => self.cell(x, y, column, cell, BODY),
-                false => {
-                    let below = self.sheets.lines(x + 4.0, y, column.width - 8.0, cell, BODY);
-                    self.sheets.text(x + 4.0, below - 1.5, by_the_way, Face::new(7.5, Ink::Grey));
-                }
-            }
-            x += column.width;
-        }
-        self.sheets.y += height;
-        let width = x - left;
-        self.sheets.rule(left, self.sheets.y, width, Ink::Hair, 0.6);
-    }
-
-    fn cell(&mut self, x: f32, y: f32, column: &Column<'_>, text: &str, face: Face) {
-        match column.right {
-            true => self.sheets.text_to(x + column.width - 4.0, y, text, face, column.width - 6.0),
-            false => self.sheets.text(x + 4.0, y, text, face),
-        }
+        self.sheets.turn_with(&format!("{} {}", self.title(), self.document.number()));
     }
 
     /// VAT by rate on the left, totals on the right, on one page.
@@ -241,33 +159,22 @@ impl Paper<'_> {
         let top = self.sheets.y;
         self.sheets.text(LEFT, top + 8.0, words.vat_summary, SMALL.bold());
         self.sheets.y = top + 14.0;
-        let column = |heading, width| Column { heading, width, right: true };
+        let column = |heading, width| Column { heading, width, set: Set::Right };
         let columns = [
             column(words.vat_rate, 42.0),
             column(words.net, 74.0),
             column(words.vat, 70.0),
             column(words.gross, 74.0),
         ];
-        self.head(LEFT, &columns);
+        self.sheets.head(LEFT, &columns);
         for share in &invoice.breakdown {
             let rate = format!("{} %", percent(share.vat_ppm));
             let cells = [rate, amount(share.net), amount(share.vat), amount(share.gross)];
-            self.row(LEFT, &columns, &cells, 19.0, "");
+            self.sheets.row(LEFT, &columns, &cells, 19.0, "");
         }
         let left_ends = self.sheets.y;
-        let (x, width) = (RIGHT - 200.0, 200.0);
-        let mut y = top + 8.0;
-        for (index, (label, value, strong)) in totals.iter().enumerate() {
-            if *strong && index > 0 {
-                self.sheets.rule(x, y - 12.5, width, Ink::Accent, 0.8);
-                y += 3.0;
-            }
-            let face = if *strong { Face::new(11.0, Ink::Text).bold() } else { BODY };
-            self.sheets.text(x, y, label, face);
-            self.sheets.text_to(RIGHT - 4.0, y, value, face, 110.0);
-            y += 19.0;
-        }
-        self.sheets.y = left_ends.max(y) + 14.0;
+        let right_ends = self.sheets.totals(top, &totals);
+        self.sheets.y = left_ends.max(right_ends) + 14.0;
     }
 
     fn totals(&self) -> Vec<(&'static str, String, bool)> {
@@ -296,7 +203,7 @@ impl Paper<'_> {
             if !self.sheets.has_room(14.0) {
                 self.turn();
             }
-            self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, WIDTH, note, SMALL) - 4.0;
+            self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, ACROSS, note, SMALL) - 4.0;
         }
     }
 
@@ -304,17 +211,7 @@ impl Paper<'_> {
         let seller = &self.document.invoice().seller;
         let tax_id = seller.tax_id.iter().map(|id| format!(" · {id}")).collect::<String>();
         let whose = format!("{}{tax_id}", seller.name);
-        let whose = self.sheets.fonts.wrap(&whose, SMALL.size, WIDTH * 0.75).remove(0);
-        let of = self.sheets.pages.len();
-        let pages = std::mem::take(&mut self.sheets.pages);
-        for (index, page) in pages.into_iter().enumerate() {
-            self.sheets.pages.push(page);
-            self.sheets.rule(LEFT, BOTTOM + 12.0, WIDTH, Ink::Hair, 0.6);
-            let y = HEIGHT - 38.0;
-            self.sheets.text(LEFT, y, &whose, SMALL);
-            let page = (self.words.page)(index + 1, of);
-            self.sheets.text_to(RIGHT, y, &page, SMALL, WIDTH * 0.25);
-        }
+        self.sheets.feet(&whose, self.words.page);
     }
 }
 
@@ -326,7 +223,7 @@ fn amount(amount: Micros) -> String {
     format!("{sign}{}.{decimals}", grouped(whole))
 }
 
-fn count(number: i64) -> String {
+pub fn count(number: i64) -> String {
     let sign = if number < 0 { "-" } else { "" };
     format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
 }
@@ -353,13 +250,14 @@ fn unit_price(net: Micros, units: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::export::invoice::tests::{money, returned, sample};
     use crate::export::pdf::Language;
+    use crate::export::pdf::sheet::{HEIGHT, RIGHT};
     use crate::export::pdf::tests::printer;
 
-    fn said(mark: &Mark) -> Option<&str> {
+    pub fn said(mark: &Mark) -> Option<&str> {
         match mark {
             Mark::Text { text, .. } => Some(text),
             _ => None,
@@ -367,8 +265,17 @@ mod tests {
     }
 
     /// All texts of the pages.
-    fn texts(pages: &[Vec<Mark>]) -> Vec<Vec<&str>> {
+    pub fn texts(pages: &[Vec<Mark>]) -> Vec<Vec<&str>> {
         pages.iter().map(|page| page.iter().filter_map(said).collect()).collect()
+    }
+
+    pub fn assert_on_the_page(pages: &[Vec<Mark>], printer: &Printer) {
+        for mark in pages.iter().flatten() {
+            if let Mark::Text { x, y, text, face } = mark {
+                let right = x + printer.fonts.width(text, face.size);
+                assert!(*x >= LEFT - 0.1 && right <= RIGHT + 0.1 && *y < HEIGHT, "{text} is off the page");
+            }
+        }
     }
 
     #[test]
@@ -386,12 +293,7 @@ mod tests {
         assert_eq!(texts.iter().filter(|page| page.contains(&"Quantity")).count(), texts.len());
         let rows: Vec<&&str> = texts.iter().flatten().filter(|text| **text == "12,000").collect();
         assert_eq!(rows.len(), 80);
-        for mark in pages.iter().flatten() {
-            if let Mark::Text { x, y, text, face } = mark {
-                let right = x + printer.fonts.width(text, face.size);
-                assert!(*x >= LEFT - 0.1 && right <= RIGHT + 0.1 && *y < HEIGHT, "{text} is off the page");
-            }
-        }
+        assert_on_the_page(&pages, &printer);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Invoices and credit notes as PDF/A: the same value gives the same bytes.
+//! Invoices, credit notes and bills as PDF/A: the same value gives the same bytes.
 //!
 //! ```text
 //!  document --layout--> pages of marks --press--> PDF
-//!               fonts: glyphs and widths   words: labels in the account's language
+//!  bill     --bill----'
+//!         frame: what both have in common   fonts: glyphs and widths   words: labels in the account's language
 //! ```
 
+mod bill;
 mod fonts;
+mod frame;
 mod layout;
 mod press;
 mod sheet;
@@ -13,10 +16,13 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use bill::Issued;
 pub use fonts::Fonts;
 pub use press::Logo;
 pub use words::Language;
 
+use self::press::About;
+use self::sheet::Mark;
 use super::invoice::Document;
 use crate::domain::period::Zone;
 
@@ -51,7 +57,30 @@ pub enum PdfFault {
 impl Printer {
     pub fn print(&self, document: Document<'_>, language: Language) -> Result<Printed, PdfFault> {
         let pages = layout::pages(document, self, language.words());
-        let pdf = press::press(&pages, document, language, self)?;
+        let invoice = document.invoice();
+        let about = About {
+            title: document.number(),
+            author: &invoice.seller.name,
+            id: format!("{} {}", invoice.invoice_id, document.number()),
+            at: document.issued_at(),
+        };
+        self.press(&pages, &about, language)
+    }
+
+    pub fn print_bill(&self, issued: Issued<'_>, language: Language) -> Result<Printed, PdfFault> {
+        let pages = bill::pages(issued, self, language.bill_words());
+        let Issued { bill, seller, .. } = issued;
+        let about = About {
+            title: &bill.bill_id,
+            author: &seller.name,
+            id: format!("{} {}", bill.account_id, bill.bill_id),
+            at: bill.issued_at,
+        };
+        self.press(&pages, &about, language)
+    }
+
+    fn press(&self, pages: &[Vec<Mark>], about: &About<'_>, language: Language) -> Result<Printed, PdfFault> {
+        let pdf = press::press(pages, about, language, self)?;
         Ok(Printed { pdf, missing: self.fonts.take_missing() })
     }
 }

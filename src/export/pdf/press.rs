@@ -16,7 +16,6 @@ use krilla::{Document as Pdf, SerializeSettings};
 use super::sheet::{Face, HEIGHT, Ink, Mark, WIDTH};
 use super::{Language, PdfFault, Printer};
 use crate::domain::period::{Timestamp, Zone};
-use crate::export::invoice::Document;
 
 /// The seller's own sign.
 pub struct Logo {
@@ -42,9 +41,18 @@ impl Logo {
     }
 }
 
+/// What a file says of itself to programs.
+pub struct About<'a> {
+    pub title: &'a str,
+    pub author: &'a str,
+    /// Unlike that of any other document.
+    pub id: String,
+    pub at: Timestamp,
+}
+
 pub fn press(
     pages: &[Vec<Mark>],
-    document: Document<'_>,
+    about: &About<'_>,
     language: Language,
     printer: &Printer,
 ) -> Result<Vec<u8>, PdfFault> {
@@ -63,14 +71,13 @@ pub fn press(
         surface.finish();
         page.finish();
     }
-    let invoice = document.invoice();
     let metadata = Metadata::new()
-        .title(document.number().to_owned())
-        .authors(vec![invoice.seller.name.clone()])
+        .title(about.title.to_owned())
+        .authors(vec![about.author.to_owned()])
         .creator("Quittance".to_owned())
         .language(language.tag().to_owned())
-        .document_id(format!("{} {}", invoice.invoice_id, document.number()))
-        .creation_date(date_time(document.issued_at(), printer.zone));
+        .document_id(about.id.clone())
+        .creation_date(date_time(about.at, printer.zone));
     pdf.set_metadata(metadata);
     pdf.finish().map_err(|error| match error {
         KrillaError::Validation(faults) => {

@@ -54,6 +54,10 @@ impl Face {
     }
 }
 
+/// What most is printed in, and what is said by the way.
+pub const BODY: Face = Face::new(9.0, Ink::Text);
+pub const SMALL: Face = Face::new(8.0, Ink::Grey);
+
 /// Something on a page.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mark {

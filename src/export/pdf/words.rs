@@ -1,6 +1,8 @@
 //! What is printed around the facts, in the language of the account.
 
-/// The languages that invoices are printed in.
+use crate::domain::bill::LineKind;
+
+/// The languages that documents are printed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     English,
@@ -26,9 +28,16 @@ impl Language {
             Language::Chinese => &CHINESE,
         }
     }
+
+    pub(super) fn bill_words(self) -> &'static BillWords {
+        match self {
+            Language::English => &ENGLISH_BILL,
+            Language::Chinese => &CHINESE_BILL,
+        }
+    }
 }
 
-/// The labels.
+/// The labels of invoices and credit notes.
 pub struct Words {
     pub invoice: &'static str,
     pub credit_note: &'static str,
@@ -71,6 +80,36 @@ pub struct Words {
     pub page: fn(usize, usize) -> String,
 }
 
+/// The labels of bills.
+pub struct BillWords {
+    pub bill: &'static str,
+    pub number: &'static str,
+    pub account: &'static str,
+    pub name: &'static str,
+    pub month: &'static str,
+    pub currency: &'static str,
+    pub issued: &'static str,
+    pub kind: &'static str,
+    pub product: &'static str,
+    pub template_type: &'static str,
+    pub country: &'static str,
+    pub units: &'static str,
+    pub unit_price: &'static str,
+    pub amount: &'static str,
+    pub settled: &'static str,
+    pub of: &'static str,
+    pub total: &'static str,
+    pub paid: &'static str,
+    pub due: &'static str,
+    pub yes: &'static str,
+    pub nothing: &'static str,
+    pub note_settled: &'static str,
+    pub note_paid: &'static str,
+    /// What a line is.
+    pub line: fn(LineKind) -> &'static str,
+    pub page: fn(usize, usize) -> String,
+}
+
 static ENGLISH: Words = Words {
     invoice: "Invoice",
     credit_note: "Credit note",
@@ -110,7 +149,7 @@ static ENGLISH: Words = Words {
     note_credit: "It takes the invoice back whole; money is refunded, where it is, on its own.",
     note_fapiao: "The digital fapiao is issued by the tax authority's platform under a number of its own.",
     to: "to",
-    page: |page, of| format!("Page {page} of {of}"),
+    page: numbered,
 };
 
 // 发票 is what the tax platform alone issues, so that this is none by its name.
@@ -153,5 +192,82 @@ static CHINESE: Words = Words {
     note_credit: "本单整张冲销所列单据；如需退款，另行办理。",
     note_fapiao: "数电发票由税务机关电子发票服务平台开具并编号。",
     to: "至",
-    page: |page, of| format!("第 {page} 页，共 {of} 页"),
+    page: numbered_in_chinese,
 };
+
+static ENGLISH_BILL: BillWords = BillWords {
+    bill: "Bill",
+    number: "No.",
+    account: "Account",
+    name: "Name",
+    month: "Month",
+    currency: "Currency",
+    issued: "Issued",
+    kind: "Kind",
+    product: "Product",
+    template_type: "Type",
+    country: "Country",
+    units: "Units",
+    unit_price: "Unit price",
+    amount: "Amount",
+    settled: "Settled",
+    of: "Of",
+    total: "Total",
+    paid: "Paid",
+    due: "Due",
+    yes: "yes",
+    nothing: "Nothing was used or bought in this month.",
+    note_settled: "What is settled was paid, or paid back, when it was made: it is not in the total.",
+    note_paid: "Paid and due are as they were when the bill was issued. Amounts include VAT.",
+    // As `bill show` and the views have them, so that both sides speak of the same.
+    line: |kind| match kind {
+        LineKind::RoundDown => "round-down",
+        kind => kind.as_str(),
+    },
+    page: numbered,
+};
+
+static CHINESE_BILL: BillWords = BillWords {
+    bill: "账单",
+    number: "编号",
+    account: "账户",
+    name: "名称",
+    month: "账期",
+    currency: "币种",
+    issued: "出账时间",
+    kind: "类型",
+    product: "产品",
+    template_type: "模板类型",
+    country: "国家/地区",
+    units: "数量",
+    unit_price: "单价",
+    amount: "金额",
+    settled: "已结清",
+    of: "所属",
+    total: "合计",
+    paid: "已付",
+    due: "尚欠",
+    yes: "是",
+    nothing: "本月没有用量或订购。",
+    note_settled: "标为“已结清”的项目在发生时已付款或退款，不计入合计。",
+    note_paid: "已付与尚欠为出账时的金额。金额均含税。",
+    line: |kind| match kind {
+        LineKind::Payg => "按量计费",
+        LineKind::Plan => "套餐用量",
+        LineKind::Return => "失败返还",
+        LineKind::Adjustment => "阶梯价调整",
+        LineKind::Order => "订单",
+        LineKind::Refund => "退款",
+        LineKind::Penalty => "违约金",
+        LineKind::RoundDown => "抹零",
+    },
+    page: numbered_in_chinese,
+};
+
+fn numbered(page: usize, of: usize) -> String {
+    format!("Page {page} of {of}")
+}
+
+fn numbered_in_chinese(page: usize, of: usize) -> String {
+    format!("第 {page} 页，共 {of} 页")
+}
