@@ -21,7 +21,7 @@ pub async fn run(session: &Session, path: &Path) -> Result<ExitCode, Failure> {
         let message = format!(
             "PostgreSQL backs itself up, consistently and while everything goes on: run `pg_dump --format=custom \
              --file='{name}' --dbname='{url}'` (a password comes from ~/.pgpass), and bring it back with \
-             `pg_restore --create`"
+             `pg_restore --create --dbname=postgres`"
         );
         return Err(DeskError::refused("use_pg_dump", message).into());
     }

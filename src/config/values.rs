@@ -145,7 +145,9 @@ pub fn minutes(value: &DeValue<'_>) -> Reading<i64> {
     let written = text(value)?;
     let count = written.strip_suffix(" minutes").or_else(|| written.strip_suffix(" minute"));
     let minutes = count.and_then(|count| count.parse().ok()).filter(|minutes| (0..=1_440).contains(minutes));
-    minutes.ok_or_else(|| format!("`{written}` is not a time up to a day: write such as \"5 minutes\""))
+    minutes.ok_or_else(|| {
+        format!("`{written}` is not a number of minutes up to a day: write such as \"5 minutes\"")
+    })
 }
 
 /// A number of hours up to a month, as `48 hours`.
@@ -153,7 +155,9 @@ pub fn hours(value: &DeValue<'_>) -> Reading<i64> {
     let written = text(value)?;
     let count = written.strip_suffix(" hours").or_else(|| written.strip_suffix(" hour"));
     let hours = count.and_then(|count| count.parse().ok()).filter(|hours| (1..=744).contains(hours));
-    hours.ok_or_else(|| format!("`{written}` is not a time up to a month: write such as \"48 hours\""))
+    hours.ok_or_else(|| {
+        format!("`{written}` is not a number of hours up to a month: write such as \"48 hours\"")
+    })
 }
 
 /// A number of days up to a year, as `3 days`.
@@ -169,9 +173,9 @@ pub fn seconds(value: &DeValue<'_>) -> Reading<Duration> {
     let written = text(value)?;
     let count = written.strip_suffix(" seconds").or_else(|| written.strip_suffix(" second"));
     let seconds = count.and_then(|count| count.parse().ok()).filter(|seconds| (1..=3_600).contains(seconds));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("`{written}` is not a time up to an hour: write such as \"30 seconds\""))
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        format!("`{written}` is not a number of seconds up to an hour: write such as \"30 seconds\"")
+    })
 }
 
 /// A cron expression, or `off`.

@@ -40,7 +40,7 @@ fn faults_of_settings_are_told() {
         (
             "[retention]",
             "[ingest]\nmax_ahead = \"2 days\"\n[retention]",
-            "q.toml:3:13: `max_ahead`: `2 days` is not a time up to a day: write such as \"5 minutes\"",
+            "q.toml:3:13: `max_ahead`: `2 days` is not a number of minutes up to a day: write such as \"5 minutes\"",
         ),
         (
             "[retention]",
