@@ -420,6 +420,7 @@ impl Account {
                 && product == "sms-domestic"
                 && plan.remaining < size
                 && plan.forfeited == 0
+                && plan.from <= received
                 && received < plan.until
         };
         let plans = self.plans.iter().enumerate().filter(|(_, plan)| takes(plan));
