@@ -57,7 +57,6 @@ fn operator_targets(notices: &Notices, channel: Channel) -> Vec<String> {
 
 /// A notice with its account, as texts need it.
 pub fn told(config: &Config, notice: &NoticeRow, account: Option<&AccountRow>) -> Told {
-    let operator = if config.notices.operator_locale == "zh-CN" { "管理员" } else { "operator" };
     let mut told = Told {
         kind: notice.kind,
         subject: notice.subject.clone(),
@@ -65,7 +64,7 @@ pub fn told(config: &Config, notice: &NoticeRow, account: Option<&AccountRow>) -
         at: notice.at,
         facts: notice.facts.clone(),
         account_id: notice.account_id.clone(),
-        name: account.map_or(operator, |account| account.name.as_str()).to_owned(),
+        name: account.map_or("operator", |account| account.name.as_str()).to_owned(),
         currency: account.map_or("", |account| account.currency.as_str()).to_owned(),
         locale: account.map_or(&config.notices.operator_locale, |account| &account.locale).to_owned(),
         zone: config.zone,

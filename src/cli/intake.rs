@@ -17,7 +17,7 @@ use crate::ingest::source::Source;
 use crate::intake::{Input, IntakeError, Reading, batch_json, take};
 use crate::progress::Progress;
 use crate::runner::{backoff, describe};
-use crate::store::batches::{self, BatchRow, Ingested, LineRow};
+use crate::store::batches::{self, BatchRow, Ingested, LineRow, RECEIPTS};
 use crate::store::{Db, StoreError};
 
 #[derive(Debug, Subcommand)]
@@ -190,7 +190,7 @@ pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failur
                         count(batch.rejected),
                         match batch.run_no {
                             Some(run) => format!("run {run}"),
-                            None if batch.kind == crate::store::batches::RECEIPTS => "-".into(),
+                            None if batch.kind == RECEIPTS => "-".into(),
                             None => "waiting".into(),
                         },
                     ]

@@ -82,7 +82,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     ];
     let length = table.required("length", one_of(&length));
     let astral = table.optional("astral", one_of(&[("utf16", Astral::Utf16), ("scalar", Astral::Scalar)]));
-    let charge_on = [("receipt", ChargeOn::Receipt), ("submission", ChargeOn::Submission)];
+    let charge_on = ChargeOn::ALL.map(|charge_on| (charge_on.as_str(), charge_on));
     let charge_on = table.required("charge_on", one_of(&charge_on));
     let priced_by = [
         ("template_type", PricedBy::TemplateType),

@@ -64,9 +64,10 @@ impl<'t> File<'t> {
         let at = Some(self.line_and_column(place));
         let mut line = String::new();
         for letter in what.into().chars() {
-            match letter.is_control() {
-                true => line.extend(letter.escape_default()),
-                false => line.push(letter),
+            if letter.is_control() {
+                line.extend(letter.escape_default());
+            } else {
+                line.push(letter);
             }
         }
         self.faults.borrow_mut().push(Fault { file: self.name.to_owned(), at, what: line });

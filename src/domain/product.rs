@@ -42,6 +42,18 @@ pub enum ChargeOn {
     Submission,
 }
 
+impl ChargeOn {
+    pub const ALL: [ChargeOn; 2] = [ChargeOn::Receipt, ChargeOn::Submission];
+
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChargeOn::Receipt => "receipt",
+            ChargeOn::Submission => "submission",
+        }
+    }
+}
+
 /// What the pay-as-you-go price of a product is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PricedBy {

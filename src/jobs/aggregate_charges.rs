@@ -30,10 +30,9 @@ const TOGETHER: usize = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
     let config = run.config;
-    let mut run = run;
-    basis::check(&mut run).await?;
+    let noted = basis::check(&mut run).await?;
     quotas::mark_today(run.tx, &config.catalog, config.zone, run.as_of).await?;
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
     let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
@@ -56,7 +55,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let mut portions = order.portions().map_err(on_disk)?;
 
     let products: BTreeSet<&str> = names.classes.iter().map(|[product, ..]| &**product).collect();
-    basis::note(&mut run, products).await?;
+    basis::note(&mut run, &noted, products).await?;
     let classes = names.classes(&run);
     let mut charging = Charging {
         effects: Effects::new(run.tx, run.run_no, run.as_of).alerting(run.config.notices.quota_low_ppm),

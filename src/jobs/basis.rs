@@ -3,18 +3,18 @@
 //! keeps its `charge_on` (R86, R87, R100).
 
 use super::{JobError, Run};
-use crate::store::basis;
+use crate::store::basis::{self, Basis};
 
-/// Refuses a configuration that says otherwise than the books.
-pub async fn check(run: &mut Run<'_>) -> Result<(), JobError> {
-    let now = run.config.zone.name();
-    if let Some(before) = basis::zone(run.tx).await?.filter(|before| before != now) {
-        return Err(JobError::ZoneChanged { before, now: now.to_owned() });
+/// What was noted, unless the configuration says otherwise.
+pub async fn check(run: &mut Run<'_>) -> Result<Basis, JobError> {
+    let noted = Basis::load(run.tx).await?;
+    let zone = run.config.zone.name();
+    if let Some(before) = noted.zone.as_ref().filter(|before| *before != zone) {
+        return Err(JobError::ZoneChanged { before: before.clone(), now: zone.to_owned() });
     }
-    let noted = basis::noted(run.tx).await?;
     for product in &run.config.catalog.products {
-        let now = basis::word(product.charge_on);
-        if let Some(before) = noted.get(&*product.id).filter(|before| *before != now) {
+        let now = product.charge_on.as_str();
+        if let Some(before) = noted.charge_on.get(&*product.id).filter(|before| *before != now) {
             return Err(JobError::BasisChanged {
                 product: product.id.to_string(),
                 before: before.clone(),
@@ -22,21 +22,21 @@ pub async fn check(run: &mut Run<'_>) -> Result<(), JobError> {
             });
         }
     }
-    Ok(())
+    Ok(noted)
 }
 
-/// Notes the zone, and the basis of products that are about to be charged for the first time.
+/// Notes what is not noted yet: the zone, and the products that are about to be charged.
 pub async fn note<'p>(
     run: &mut Run<'_>,
+    noted: &Basis,
     products: impl IntoIterator<Item = &'p str>,
 ) -> Result<(), JobError> {
-    let noted = basis::noted(run.tx).await?;
-    if basis::zone(run.tx).await?.is_none() {
+    if noted.zone.is_none() {
         basis::note_zone(run.tx, run.config.zone.name()).await?;
     }
     for id in products {
-        if let Some(product) = run.config.catalog.get(id).filter(|_| !noted.contains_key(id)) {
-            basis::note(run.tx, product).await?;
+        if let Some(product) = run.config.catalog.get(id).filter(|_| !noted.charge_on.contains_key(id)) {
+            basis::note_charge_on(run.tx, product).await?;
         }
     }
     Ok(())

@@ -30,8 +30,7 @@ const TOGETHER: i64 = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
-    let mut run = run;
+pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
     basis::check(&mut run).await?;
     BilledUpTo::lock(run.tx).await?;
     let mut billing = Billing {

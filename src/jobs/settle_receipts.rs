@@ -25,8 +25,7 @@ const TOGETHER: usize = 2_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
-    let mut run = run;
+pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
     basis::check(&mut run).await?;
     run.progress.begin("settling", None);
     let giving_back = GivingBack::begin(run.tx, run.config, run.run_no, run.as_of).await?;

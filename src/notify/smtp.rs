@@ -39,6 +39,8 @@ enum Fault {
     /// Before anything of this letter was taken, on a connection that was there already.
     Stale(Error),
     Inside(Error),
+    /// Refused for what we are, it seems, and not for whom the letter is for: somebody may mend that.
+    Ours(Error),
 }
 
 /// A letter as it goes over the line: dots at the beginning of lines doubled, one alone at the end.
@@ -78,13 +80,15 @@ impl Server {
         Line { server: self.clone(), open: None }
     }
 
-    /// Whether an answer to a receiver says that we should have logged in, not that there is no such
-    /// receiver: its code, or that what it refuses is a matter of policy where we have no login.
-    fn wants_login(&self, error: &Error) -> bool {
+    /// What the refusal of a receiver is about. Without a login a server that passes nothing on for
+    /// strangers refuses each of them as a matter of policy (5.7), as it may refuse a single one.
+    fn refused(&self, error: Error) -> Fault {
         match error.status().map(u16::from) {
-            Some(530) => true,
-            Some(550 | 554) => self.login.is_none() && describe(error).contains(" 5.7."),
-            _ => false,
+            Some(530) => Fault::Outside(error),
+            Some(550 | 554) if self.login.is_none() && describe(&error).contains(" 5.7.") => {
+                Fault::Ours(error)
+            }
+            _ => Fault::Inside(error),
         }
     }
 
@@ -130,7 +134,9 @@ impl Line {
             Err(Fault::Inside(error)) if error.is_permanent() || error.is_client() => {
                 Answer::Never(describe(&error))
             }
-            Err(Fault::Inside(error) | Fault::Stale(error)) => Answer::Later(describe(&error)),
+            Err(Fault::Inside(error) | Fault::Stale(error) | Fault::Ours(error)) => {
+                Answer::Later(describe(&error))
+            }
         }
     }
 
@@ -149,17 +155,18 @@ impl Line {
         line.command(from).await.map_err(|error| {
             // A server may close a line that was idle, with a word or without one.
             let closed = error.status().is_none_or(|code| u16::from(code) == 421);
-            match error.is_permanent() {
+            if error.is_permanent() {
                 // It does not take our sender, whoever the letter is for.
-                true => Fault::Outside(error),
-                false if was_open && closed => Fault::Stale(error),
-                false => Fault::Inside(error),
+                Fault::Outside(error)
+            } else if was_open && closed {
+                Fault::Stale(error)
+            } else {
+                Fault::Inside(error)
             }
         })?;
         for to in letter.envelope.to() {
-            line.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(|error| {
-                if self.server.wants_login(&error) { Fault::Outside(error) } else { Fault::Inside(error) }
-            })?;
+            let asked = line.command(Rcpt::new(to.clone(), Vec::new())).await;
+            asked.map_err(|error| self.server.refused(error))?;
         }
         line.command(Data).await.map_err(Fault::Inside)?;
         line.command(Content(&letter.text)).await.map_err(Fault::Inside)?;

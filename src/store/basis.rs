@@ -1,44 +1,44 @@
-//! On what each product's charges are booked, once it was charged, and the zone whose months are billed.
+//! What the books rest on since something was charged: the zone whose months are billed, and what each
+//! product's charges are booked on.
 
 use std::collections::BTreeMap;
 
 use super::db::{Tx, values};
 use super::error::StoreError;
 use super::facts;
-use crate::domain::product::{ChargeOn, Product};
+use crate::domain::product::Product;
 
-const FACT: &str = "charge_on ";
+const CHARGE_ON: &str = "charge_on ";
 const ZONE: &str = "zone";
 
-/// What was noted, by product.
-pub async fn noted(tx: &mut Tx) -> Result<BTreeMap<String, String>, StoreError> {
-    let sql = "select name, value from instance where name >= $1 and name < $2";
-    let rows = tx.rows(sql, values![FACT, "charge_on!"]).await?;
-    let fact = |row: &super::db::Row| {
-        let name = row.text(0)?;
-        Ok((name.strip_prefix(FACT).unwrap_or(&name).to_owned(), row.text(1)?))
-    };
-    rows.iter().map(fact).collect()
+/// What was noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Basis {
+    /// None where nothing was charged yet.
+    pub zone: Option<String>,
+    /// `receipt` or `submission`, by product.
+    pub charge_on: BTreeMap<String, String>,
 }
 
-/// Notes it for a product that is about to be charged.
-pub async fn note(tx: &mut Tx, product: &Product) -> Result<(), StoreError> {
-    facts::set(tx, &format!("{FACT}{}", product.id), word(product.charge_on)).await
-}
-
-/// The billing zone; None where nothing was charged yet.
-pub async fn zone(tx: &mut Tx) -> Result<Option<String>, StoreError> {
-    facts::get(tx, ZONE).await
+impl Basis {
+    pub async fn load(tx: &mut Tx) -> Result<Basis, StoreError> {
+        let sql = "select name, value from instance where name = $1 or name between $2 and $3";
+        let mut basis = Basis::default();
+        for row in tx.rows(sql, values![ZONE, CHARGE_ON, format!("{CHARGE_ON}~")]).await? {
+            let (name, value) = (row.text(0)?, row.text(1)?);
+            match name.strip_prefix(CHARGE_ON) {
+                Some(product) => _ = basis.charge_on.insert(product.to_owned(), value),
+                None => basis.zone = Some(value),
+            }
+        }
+        Ok(basis)
+    }
 }
 
 pub async fn note_zone(tx: &mut Tx, zone: &str) -> Result<(), StoreError> {
     facts::set(tx, ZONE, zone).await
 }
 
-/// The word of the configuration.
-pub fn word(charge_on: ChargeOn) -> &'static str {
-    match charge_on {
-        ChargeOn::Receipt => "receipt",
-        ChargeOn::Submission => "submission",
-    }
+pub async fn note_charge_on(tx: &mut Tx, product: &Product) -> Result<(), StoreError> {
+    facts::set(tx, &format!("{CHARGE_ON}{}", product.id), product.charge_on.as_str()).await
 }

@@ -19,7 +19,7 @@ use sqlx::{
 use super::dialect::{for_share, for_update};
 use super::error::StoreError;
 use super::released::{is_clean, is_out_of_transaction};
-use super::url::{place, postgres_options};
+use super::url::{check_file, place, postgres_options};
 pub use super::value::Value;
 pub(crate) use super::value::values;
 
@@ -209,10 +209,7 @@ impl Db {
 }
 
 async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
-    let file = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next().unwrap_or("");
-    if file.is_empty() || file == ":memory:" {
-        return Err(StoreError::Url("it names no file".into()));
-    }
+    check_file(url)?;
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|e| StoreError::Url(e.to_string()))?
         .create_if_missing(true)

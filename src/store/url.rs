@@ -82,6 +82,15 @@ pub(super) fn postgres_options(url: &str) -> Result<(PgConnectOptions, u32), Sto
     Ok((options, connections))
 }
 
+/// Books in memory would be gone with the command that made them.
+pub(super) fn check_file(url: &str) -> Result<(), StoreError> {
+    let file = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next();
+    match file {
+        None | Some("" | ":memory:") => Err(StoreError::Url("it names no file".into())),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Server and database in words, without user and password.
 pub(super) fn place(options: &PgConnectOptions) -> String {
     let host = match options.get_socket() {

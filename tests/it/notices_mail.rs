@@ -115,6 +115,31 @@ fn f100_a_server_that_refuses_for_good_is_not_asked_again() {
 }
 
 #[test]
+fn f100_what_a_server_has_against_us_gives_no_letter_up() {
+    let refusals = [
+        (Step::Mail, "553 5.7.1 sender not owned by user"),
+        (Step::Rcpt, "530 5.7.0 authentication required"),
+        (Step::Rcpt, "554 5.7.1 relay access denied"),
+    ];
+    for (refused, word) in refusals {
+        let server = MailServer::scripted(Security::Plain, move |step, count| match step {
+            step if step == refused && count < 2 => Does::Say(word),
+            _ => Does::AsUsual,
+        });
+        let database = sqlite();
+        bills(&database, 2);
+        let mut program = mailing(&database, &server, "none");
+        let run = deliver(&mut program, 0, 0);
+        let counts = ["failed", "sent", "later"].map(|name| run["counts"][name].clone());
+        assert_eq!(counts, [0, 0, 2].map(|count| json!(count)), "{word}: {run}");
+        for minute in [30, 90] {
+            deliver(&mut program, minute, 0);
+        }
+        assert_eq!(server.letters().len(), 2, "{word}");
+    }
+}
+
+#[test]
 fn f100_what_can_not_be_delivered_for_days_is_given_up() {
     let server = MailServer::scripted(Security::Plain, |step, _| match step {
         Step::Rcpt => Does::Say("451 4.7.1 come back"),

@@ -29,8 +29,7 @@ pub fn pages(issued: Issued<'_>, printer: &Printer, words: &'static BillWords) -
     paper.table();
     paper.totals();
     paper.notes();
-    let tax_id = issued.seller.tax_id.iter().map(|id| format!(" · {id}")).collect::<String>();
-    paper.sheets.feet(&format!("{}{tax_id}", issued.seller.name), words.page);
+    paper.sheets.feet(issued.seller, words.page);
     paper.sheets.pages
 }
 
@@ -53,13 +52,9 @@ impl Paper<'_> {
         ]);
     }
 
-    /// Begins a page where something of this height has no room.
     fn make_room(&mut self, height: f32) -> bool {
-        let turns = !self.sheets.has_room(height);
-        if turns {
-            self.sheets.turn_with(&format!("{} {}", self.words.bill, self.issued.bill.bill_id));
-        }
-        turns
+        let title = format!("{} {}", self.words.bill, self.issued.bill.bill_id);
+        self.sheets.make_room(height, &title)
     }
 
     fn table(&mut self) {

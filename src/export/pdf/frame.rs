@@ -3,6 +3,7 @@
 
 use super::press::Logo;
 use super::sheet::{BODY, BOTTOM, Face, HEIGHT, Ink, LEFT, MARGIN, Mark, RIGHT, SMALL, Sheets, WIDTH};
+use crate::domain::invoice::Party;
 
 /// Between the margins.
 pub const ACROSS: f32 = WIDTH - 2.0 * MARGIN;
@@ -44,11 +45,16 @@ impl Sheets<'_> {
         self.y = y + 22.0;
     }
 
-    /// Begins a page that goes on with a document.
-    pub fn turn_with(&mut self, title: &str) {
-        self.turn();
-        self.text(LEFT, MARGIN + 8.0, title, Face::new(9.0, Ink::Accent).bold());
-        self.y = MARGIN + 22.0;
+    /// Begins a page that goes on with a document where something of this height has no room on this one;
+    /// tells whether it did.
+    pub fn make_room(&mut self, height: f32, title: &str) -> bool {
+        let turns = !self.has_room(height);
+        if turns {
+            self.turn();
+            self.text(LEFT, MARGIN + 8.0, title, Face::new(9.0, Ink::Accent).bold());
+            self.y = MARGIN + 22.0;
+        }
+        turns
     }
 
     /// Labels with their values, three in a row.
@@ -144,8 +150,10 @@ impl Sheets<'_> {
     }
 
     /// The foot of each page: whose document it is, and which page of how many.
-    pub fn feet(&mut self, whose: &str, numbered: fn(usize, usize) -> String) {
-        let whose = self.fonts.wrap(whose, SMALL.size, ACROSS * 0.75).remove(0);
+    pub fn feet(&mut self, seller: &Party, numbered: fn(usize, usize) -> String) {
+        let tax_id = seller.tax_id.iter().map(|id| format!(" · {id}")).collect::<String>();
+        let whose = format!("{}{tax_id}", seller.name);
+        let whose = self.fonts.wrap(&whose, SMALL.size, ACROSS * 0.75).remove(0);
         let of = self.pages.len();
         let pages = std::mem::take(&mut self.pages);
         for (index, page) in pages.into_iter().enumerate() {

@@ -18,7 +18,7 @@ pub fn pages(document: Document<'_>, printer: &Printer, words: &'static Words) -
     paper.table();
     paper.summary();
     paper.notes();
-    paper.feet();
+    paper.sheets.feet(&document.invoice().seller, words.page);
     paper.sheets.pages
 }
 
@@ -133,8 +133,7 @@ impl Paper<'_> {
         for (cells, by_the_way) in rows {
             let more = if by_the_way.is_empty() { 0.0 } else { 11.0 };
             let height = self.sheets.height_of(&columns, &cells, more);
-            if !self.sheets.has_room(height) {
-                self.turn();
+            if self.make_room(height) {
                 self.sheets.head(LEFT, &columns);
             }
             self.sheets.row(LEFT, &columns, &cells, height, &by_the_way);
@@ -142,8 +141,9 @@ impl Paper<'_> {
         self.sheets.y += 16.0;
     }
 
-    fn turn(&mut self) {
-        self.sheets.turn_with(&format!("{} {}", self.title(), self.document.number()));
+    fn make_room(&mut self, height: f32) -> bool {
+        let title = format!("{} {}", self.title(), self.document.number());
+        self.sheets.make_room(height, &title)
     }
 
     /// VAT by rate on the left, totals on the right, on one page.
@@ -153,9 +153,7 @@ impl Paper<'_> {
         let totals = self.totals();
         let rows = invoice.breakdown.len() as f32;
         let height = (20.0 + rows * 19.0 + 20.0).max(totals.len() as f32 * 19.0 + 12.0);
-        if !self.sheets.has_room(height) {
-            self.turn();
-        }
+        self.make_room(height);
         let top = self.sheets.y;
         self.sheets.text(LEFT, top + 8.0, words.vat_summary, SMALL.bold());
         self.sheets.y = top + 14.0;
@@ -200,18 +198,9 @@ impl Paper<'_> {
         let said = if self.document.is_credit_note() { words.note_credit } else { words.note_invoice };
         let fapiao = (self.document.invoice().seller.country == "CN").then_some(words.note_fapiao);
         for note in [said].into_iter().chain(fapiao) {
-            if !self.sheets.has_room(14.0) {
-                self.turn();
-            }
+            self.make_room(14.0);
             self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, ACROSS, note, SMALL) - 4.0;
         }
-    }
-
-    fn feet(&mut self) {
-        let seller = &self.document.invoice().seller;
-        let tax_id = seller.tax_id.iter().map(|id| format!(" · {id}")).collect::<String>();
-        let whose = format!("{}{tax_id}", seller.name);
-        self.sheets.feet(&whose, self.words.page);
     }
 }
 
