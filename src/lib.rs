@@ -29,6 +29,7 @@ pub mod notify;
 pub mod spool;
 pub mod clock;
 pub mod instance;
+pub mod basis;
 pub mod settling;
 pub mod audit;
 pub mod billing;

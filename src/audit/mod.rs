@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use self::recount::given::{Given, GivenCharge, GivenReturn};
 use self::recount::{Bought, Class, Failed, History, Rules, Sent, Sums, recount};
+use crate::basis::{self, BasisError};
 use crate::config::Config;
 use crate::domain::account::Parked;
 use crate::domain::money::Micros;
@@ -47,8 +48,19 @@ impl Audit {
 pub enum AuditError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Basis(BasisError),
     #[error("the messages could not be laid out on disk in {dir}")]
     Spill { dir: String, source: std::io::Error },
+}
+
+impl From<BasisError> for AuditError {
+    fn from(error: BasisError) -> AuditError {
+        match error {
+            BasisError::Store(error) => AuditError::Store(error),
+            other => AuditError::Basis(other),
+        }
+    }
 }
 
 /// Accounts that are recounted together, and findings that are told.
@@ -111,6 +123,7 @@ pub async fn audit_scope(
     let findings = broken.iter().map(|broken| broken.words.clone()).collect();
     let mut audit = Audit { invariants, findings, broken, ..Audit::default() };
     if depth == Depth::Full {
+        basis::check(tx, config).await?;
         recount_all(tx, config, (scope, ids), progress, &mut audit).await?;
     }
     Ok(audit)

@@ -100,6 +100,7 @@ impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Failure {
         match error {
             AuditError::Store(error) => error.into(),
+            AuditError::Basis(error) => error.into(),
             other => Failure::other(describe(&other)),
         }
     }

@@ -37,6 +37,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Output;
 pub use self::output::{Failure, count, exit, table};
+use crate::basis::BasisError;
 use crate::clock;
 use crate::config::database::{self, DatabaseUrl};
 use crate::config::{Config, ConfigError};
@@ -376,12 +377,20 @@ impl From<crate::runner::Finished> for ExitCode {
     }
 }
 
+impl From<BasisError> for Failure {
+    fn from(error: BasisError) -> Failure {
+        match error {
+            BasisError::Store(error) => error.into(),
+            other => Failure::config(describe(&other)),
+        }
+    }
+}
+
 impl From<crate::jobs::JobError> for Failure {
     fn from(error: crate::jobs::JobError) -> Failure {
         match error {
             crate::jobs::JobError::Store(error) => error.into(),
-            error @ (crate::jobs::JobError::BasisChanged { .. }
-            | crate::jobs::JobError::ZoneChanged { .. }) => Failure::config(describe(&error)),
+            crate::jobs::JobError::Basis(error) => error.into(),
             other => Failure::other(describe(&other)),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::account::{Account, Kind, Status, TierKey};
-use super::allowance::Allowance;
+use super::allowance::FreeUse;
 use super::ledger::{Cause, Entry, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::{Month, Timestamp, WINDOW, Zone, window_start};
@@ -273,13 +273,11 @@ impl<'a> Charger<'a> {
         let mut rest = message.units;
         self.pieces.clear();
         if self.plans_pay {
-            if let Some(allowance) = product.free {
-                let (units, day) = self.free_left(&product.id, allowance, message.submit_time);
-                let units = rest.min(units);
-                if units > 0 {
-                    self.pieces.push(Piece { source: Source::Free(day), units, unit_price: None });
-                    rest -= units;
-                }
+            let (units, day) = self.free_left(product, message.submit_time);
+            let units = rest.min(units);
+            if units > 0 {
+                self.pieces.push(Piece { source: Source::Free(day), units, unit_price: None });
+                rest -= units;
             }
             for (index, plan) in self.account.plans.iter().enumerate() {
                 let pays = plan.remaining > 0
@@ -313,16 +311,19 @@ impl<'a> Charger<'a> {
     }
 
     /// How many units are free on the day of a moment, and the day's number.
-    fn free_left(&mut self, product: &Arc<str>, allowance: Allowance, at: Timestamp) -> (i64, i64) {
+    fn free_left(&mut self, product: &Product, at: Timestamp) -> (i64, i64) {
+        let used = self.account.free.get(&product.id);
+        if product.free.is_none() && used.is_none() {
+            return (0, 0);
+        }
         if !(self.today.from <= at && at < self.today.until) {
             let (zone, day) = (self.tariff.zone, self.tariff.zone.day_of(at));
             let (from, until) = (zone.day_start(day), zone.day_start(day.next()));
             self.today = Today { day: day.number(), from, until };
         }
-        let used = self.account.free.get(product);
-        let left =
-            used.map_or(allowance.total.min(allowance.per_day), |used| used.left(allowance, self.today.day));
-        (left, self.today.day)
+        let day = self.today.day;
+        let none = FreeUse::default();
+        (used.unwrap_or(&none).left(product.free, day), day)
     }
 
     fn rateable(&self, class: &Class<'a>, message: &Usage) -> Result<&'a Product, Unrated> {
@@ -393,9 +394,9 @@ impl<'a> Charger<'a> {
                 Source::Payg => (Payer::Payg, Micros::ZERO),
                 Source::Free(day) => {
                     let product = self.tariff.classes[message.class as usize].product;
-                    if let Some((product, allowance)) = product.and_then(|p| Some((p, p.free?))) {
+                    if let Some(product) = product {
                         let used = self.account.free.entry(product.id.clone()).or_default();
-                        used.take(allowance, day, piece.units);
+                        used.take(product.free, day, piece.units);
                     }
                     (Payer::Free, Micros::ZERO)
                 }

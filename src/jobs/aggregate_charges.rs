@@ -15,12 +15,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::known::KnownFailures;
 use self::order::{IN_MEMORY, UsageOrder, Waiting};
-use super::{JobError, Report, Run, basis};
+use super::{JobError, Report, Run};
+use crate::basis;
 use crate::domain::account::Parked;
 use crate::domain::account::{Account, Status};
 use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage, charge_account, is_late};
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
+use crate::domain::product::{ChargeOn, Product};
 use crate::store::charging::{self, Effects, Plans, Streamed};
 use crate::store::failures::Answers;
 use crate::store::{free, quotas, runs};
@@ -30,9 +32,9 @@ const TOGETHER: usize = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
+pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let config = run.config;
-    let noted = basis::check(&mut run).await?;
+    let noted = basis::check(run.tx, run.config).await?;
     quotas::mark_today(run.tx, &config.catalog, config.zone, run.as_of).await?;
     let batches = charging::claim_batches(run.tx, run.run_no).await?;
     let charged_up_to = runs::charged_up_to(run.tx, run.run_no).await?;
@@ -55,7 +57,7 @@ pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
     let mut portions = order.portions().map_err(on_disk)?;
 
     let products: BTreeSet<&str> = names.classes.iter().map(|[product, ..]| &**product).collect();
-    basis::note(&mut run, &noted, products).await?;
+    basis::note(run.tx, run.config, &noted, products).await?;
     let classes = names.classes(&run);
     let mut charging = Charging {
         effects: Effects::new(run.tx, run.run_no, run.as_of).alerting(run.config.notices.quota_low_ppm),
@@ -197,7 +199,9 @@ impl Charging<'_> {
         let earliest = together.iter().filter_map(|messages| messages.first()).map(|m| m.submit_time).min();
         let from_month = self.run.config.zone.month_of(earliest.unwrap_or_default()).number();
         let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month, Plans::WithUnits).await?;
-        if self.classes.iter().any(|class| class.product.is_some_and(|product| product.free.is_some())) {
+        // One whose free units were taken away may have given some of this day.
+        let may_be_free = |product: &Product| product.charge_on == ChargeOn::Submission;
+        if self.classes.iter().any(|class| class.product.is_some_and(may_be_free)) {
             free::load(self.run.tx, &mut loaded).await?;
         }
         for messages in together {

@@ -63,6 +63,7 @@ impl From<AuditError> for JobError {
     fn from(error: AuditError) -> JobError {
         match error {
             AuditError::Store(error) => JobError::Store(error),
+            AuditError::Basis(error) => error.into(),
             other @ AuditError::Spill { .. } => JobError::Audit(other),
         }
     }

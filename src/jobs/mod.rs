@@ -7,7 +7,6 @@ pub mod ingest_spool;
 pub mod aggregate_charges;
 pub mod audit_books;
 pub mod audit_changes;
-mod basis;
 pub mod settle_receipts;
 pub mod auto_renew;
 pub mod deliver_notifications;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::audit::AuditError;
+use crate::basis::BasisError;
 use crate::config::Config;
 use crate::domain::account::Parked;
 use crate::domain::period::Timestamp;
@@ -98,16 +98,8 @@ pub enum JobError {
     Copied { here: String, before: String },
     #[error(transparent)]
     Audit(AuditError),
-    #[error(
-        "`charge_on` of product {product} is \"{now}\" in products.toml, and it was charged on {before}: put \
-         \"{before}\" back, and sell what is charged otherwise as a product of its own"
-    )]
-    BasisChanged { product: String, before: String, now: &'static str },
-    #[error(
-        "these books are kept in the billing zone {before}, and the configuration says {now}: name the file of these \
-         books by --config, or put `zone = \"{before}\"` back into quittance.toml"
-    )]
-    ZoneChanged { before: String, now: String },
+    #[error(transparent)]
+    Basis(BasisError),
     #[error("another run has stood for this slot already")]
     SlotDone,
     #[error("the run was told to end, and what it had under way was rolled back; run it again")]
@@ -244,4 +236,13 @@ pub const ALL: &[Job] = &[
 
 pub fn find(name: &str) -> Option<&'static Job> {
     ALL.iter().find(|job| job.name == name)
+}
+
+impl From<BasisError> for JobError {
+    fn from(error: BasisError) -> JobError {
+        match error {
+            BasisError::Store(error) => JobError::Store(error),
+            other => JobError::Basis(other),
+        }
+    }
 }

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{JobError, Report, Run, basis};
+use super::{JobError, Report, Run};
+use crate::basis;
 use crate::billing::{cuts, note, terms};
 use crate::domain::account::Parked;
 use crate::domain::account::{Account, Split, Status};
@@ -30,8 +31,8 @@ const TOGETHER: i64 = 1_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
-    basis::check(&mut run).await?;
+pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    basis::check(run.tx, run.config).await?;
     BilledUpTo::lock(run.tx).await?;
     let mut billing = Billing {
         bills: Bills::new(run.tx),

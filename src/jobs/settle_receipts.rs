@@ -12,7 +12,8 @@ mod usage;
 use std::collections::BTreeMap;
 
 use self::finality::Finalised;
-use super::{JobError, Report, Run, basis};
+use super::{JobError, Report, Run};
+use crate::basis;
 use crate::domain::account::Parked;
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
@@ -25,8 +26,8 @@ const TOGETHER: usize = 2_000;
 /// Parked accounts and dry-run lines that a report names; the rest is counted.
 const NAMED: usize = 1_000;
 
-pub async fn run(mut run: Run<'_>) -> Result<Report, JobError> {
-    basis::check(&mut run).await?;
+pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
+    basis::check(run.tx, run.config).await?;
     run.progress.begin("settling", None);
     let giving_back = GivingBack::begin(run.tx, run.config, run.run_no, run.as_of).await?;
     let mut settling = Settling {

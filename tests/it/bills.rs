@@ -182,6 +182,32 @@ fn f32_a_billing_run_and_a_settling_run_at_once_lose_nothing() {
     });
 }
 
+/// Another zone would bill a month twice, and call books wrong that are right (D55).
+#[test]
+fn books_are_kept_in_one_zone() {
+    on_both(|database| {
+        let mut program = Program::on(database);
+        program.at("2026-03-15T00:00:00+08:00");
+        program.run(&["migrate"]).exits(0);
+        program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
+        program.run(&["account", "top-up", "acme", "100", "--reference", "cash-1"]).exits(0);
+        send(&mut program, "last", "2026-03-31T23:59:00+08:00", "1");
+        charge(&mut program, "2026-04-01T00:05:00+08:00");
+        program.configure("zone = \"Europe/Berlin\"\n");
+        for command in [&["--run-job", "monthly-bills"][..], &["--run-job", "audit-books"], &["audit"]] {
+            program.run(command).exits(78).says(&[
+                "billing zone Asia/Shanghai",
+                "says Europe/Berlin",
+                "--config",
+            ]);
+        }
+        program.run(&["audit", "--quick"]).exits(0);
+        program.configure("zone = \"Asia/Shanghai\"\n");
+        program.run(RUN).exits(0);
+        assert_sound(&database.url);
+    });
+}
+
 #[test]
 fn f42_a_month_is_billed_once_in_every_zone() {
     let zones = [

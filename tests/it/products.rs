@@ -124,6 +124,7 @@ fn r100_nothing_is_final_of_a_product_that_is_taken_out_of_the_configuration() {
             let refused = program.run(&["--run-job", job, "--catch-up"]).exits(78);
             assert!(refused.shown().contains("`charge_on` of product voice"), "{}", refused.shown());
         }
+        program.run(&["audit"]).exits(78).says(&["`charge_on` of product voice"]);
         program.file("products.toml", products(VOICE));
         let run = program.json(&["--run-job", "settle-receipts", "--catch-up"]);
         assert_eq!(run["counts"]["finalised"], 1);

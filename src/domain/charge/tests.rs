@@ -1,3 +1,4 @@
+use crate::domain::allowance::Allowance;
 use std::collections::BTreeMap;
 
 use super::*;
@@ -143,13 +144,27 @@ fn a_days_free_units_come_before_plans_and_money_until_all_are_had() {
     );
     let used = &acme.free["sms"];
     let on_days = [20_260_301, 20_260_302, 20_260_303].map(|day| used.of_day(day));
-    assert_eq!((on_days, used.left(product.free.unwrap(), 20_260_304)), ([2, 2, 1], 0));
+    assert_eq!((on_days, used.left(product.free, 20_260_304)), ([2, 2, 1], 0));
     // Units were given and used; no money moved for them.
     let postings = charged.entries[2].postings.iter();
     let quota: Vec<_> = postings.filter(|((l, _), _)| l.to_string().contains("Quota")).collect();
     assert_eq!(quota.iter().map(|(_, units)| **units).collect::<Vec<_>>(), [-1, 1]);
     // A message that comes late finds its day used up.
     assert_eq!(charge_of(&product, &mut acme, &[(0, 1)]).0, ["0+1 at 0.04"]);
+}
+
+#[test]
+fn a_day_keeps_the_allowance_that_it_began_with() {
+    let (before, no_more) = (with_free_units(), Product { free: None, ..with_free_units() });
+    let more = Product { free: Some(Allowance { total: 9, per_day: 4 }), ..with_free_units() };
+    let mut acme = account(vec![plan(1, 20, NINE, i64::MAX)]);
+    let day = Timestamp::DAY;
+    assert_eq!(charge_of(&before, &mut acme, &[(0, 1)]).0, ["0+1 free"]);
+    assert_eq!(charge_of(&more, &mut acme, &[(1, 2), (day, 3)]).0, ["0+1 free", "1+1 plan 1", "0+3 free"]);
+    assert_eq!(
+        charge_of(&no_more, &mut acme, &[(day, 2), (2 * day, 1)]).0,
+        ["0+1 free", "1+1 plan 1", "0+1 plan 1"]
+    );
 }
 
 #[test]
