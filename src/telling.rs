@@ -58,6 +58,7 @@ fn operator_targets(notices: &Notices, channel: Channel) -> Vec<String> {
 /// A notice with its account, as texts need it.
 pub fn told(config: &Config, notice: &NoticeRow, account: Option<&AccountRow>) -> Told {
     let mut told = Told {
+        books: String::new(),
         kind: notice.kind,
         subject: notice.subject.clone(),
         due: notice.due,

@@ -52,8 +52,19 @@ enum InboxCommand {
     },
 }
 
+/// A notice of this number; None: all of them.
 #[derive(Clone, Copy, Debug)]
-struct Which(Option<i64>);
+pub struct Which(Option<i64>);
+
+impl Which {
+    fn id(self) -> Option<String> {
+        self.0.map(|number| number.to_string())
+    }
+
+    fn words(self) -> String {
+        self.0.map_or_else(|| "all notices".to_owned(), |number| format!("notice {number}"))
+    }
+}
 
 fn parse_which(text: &str) -> Result<Which, String> {
     if text == "all" {
@@ -74,15 +85,17 @@ pub enum NoticeCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
-    /// Have the failed deliveries of a notice tried again
+    /// Have the failed deliveries of a notice tried again, or of all
     Retry {
-        #[arg(value_name = "ID")]
-        notice_no: i64,
+        /// A notice's number, or all
+        #[arg(value_name = "ID", value_parser = parse_which)]
+        which: Which,
     },
-    /// Put the failed deliveries of a notice away
+    /// Put the failed deliveries of a notice away, or of all
     Dismiss {
-        #[arg(value_name = "ID")]
-        notice_no: i64,
+        /// A notice's number, or all
+        #[arg(value_name = "ID", value_parser = parse_which)]
+        which: Which,
     },
     /// Show a notice as it would be, with sample data, and send nothing
     Preview {
@@ -197,16 +210,16 @@ pub async fn run(session: &Session, command: NoticeCommand) -> Result<ExitCode, 
             let all: Vec<_> = rows.iter().map(|row| delivery_json(row, config.zone)).collect();
             output.show(&json!(all), || list_words(&rows, config.zone));
         }
-        NoticeCommand::Retry { notice_no } => {
-            let retried = notices::retry(&db, notice_no, now).await?;
-            output.show(&json!({ "notice_id": notice_no.to_string(), "retried": retried }), || {
-                format!("{retried} deliveries of notice {notice_no} are tried again by the next run.")
+        NoticeCommand::Retry { which } => {
+            let retried = notices::retry(&db, which.0, now).await?;
+            output.show(&json!({ "notice_id": which.id(), "retried": retried }), || {
+                format!("{retried} deliveries of {} are tried again by the next run.", which.words())
             });
         }
-        NoticeCommand::Dismiss { notice_no } => {
-            let dismissed = notices::dismiss(&db, notice_no).await?;
-            output.show(&json!({ "notice_id": notice_no.to_string(), "dismissed": dismissed }), || {
-                format!("{dismissed} deliveries of notice {notice_no} were put away.")
+        NoticeCommand::Dismiss { which } => {
+            let dismissed = notices::dismiss(&db, which.0).await?;
+            output.show(&json!({ "notice_id": which.id(), "dismissed": dismissed }), || {
+                format!("{dismissed} deliveries of {} were put away.", which.words())
             });
         }
         NoticeCommand::Preview { kind, account, locale, channel } => {

@@ -95,8 +95,8 @@ pub async fn set(
     Ok(settings)
 }
 
-/// Has the failed deliveries of a notice tried again; gives how many.
-pub async fn retry(db: &Db, notice_no: i64, now: Timestamp) -> Result<u64, DeskError> {
+/// Has the failed deliveries of a notice, or of all, tried again; gives how many.
+pub async fn retry(db: &Db, notice_no: Option<i64>, now: Timestamp) -> Result<u64, DeskError> {
     let mut tx = db.write().await?;
     let retried = deliveries::retry(&mut tx, notice_no, now).await?;
     some(retried, notice_no)?;
@@ -104,8 +104,8 @@ pub async fn retry(db: &Db, notice_no: i64, now: Timestamp) -> Result<u64, DeskE
     Ok(retried)
 }
 
-/// Puts the failed deliveries of a notice away; gives how many.
-pub async fn dismiss(db: &Db, notice_no: i64) -> Result<u64, DeskError> {
+/// Puts the failed deliveries of a notice, or of all, away; gives how many.
+pub async fn dismiss(db: &Db, notice_no: Option<i64>) -> Result<u64, DeskError> {
     let mut tx = db.write().await?;
     let dismissed = deliveries::dismiss(&mut tx, notice_no).await?;
     some(dismissed, notice_no)?;
@@ -113,12 +113,11 @@ pub async fn dismiss(db: &Db, notice_no: i64) -> Result<u64, DeskError> {
     Ok(dismissed)
 }
 
-fn some(count: u64, notice_no: i64) -> Result<(), DeskError> {
-    if count > 0 {
-        return Ok(());
-    }
+/// To do nothing for all is no fault.
+fn some(count: u64, notice_no: Option<i64>) -> Result<(), DeskError> {
+    let Some(number) = notice_no.filter(|_| count == 0) else { return Ok(()) };
     let message =
-        format!("notice {notice_no} has no delivery that failed; see `quittance notice list --failed`");
+        format!("notice {number} has no delivery that failed; see `quittance notice list --failed`");
     Err(DeskError::refused("no_failed_delivery", message))
 }
 

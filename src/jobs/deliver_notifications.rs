@@ -25,12 +25,12 @@ use crate::config::Config;
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
 use crate::instance;
-use crate::notify::Answer;
 use crate::notify::address::masked;
 use crate::notify::outlet::{Outlet, Worker};
-use crate::store::StoreError;
+use crate::notify::{Answer, Parcel};
 use crate::store::deliveries::{self, Became, DeliveryRow, Key};
 use crate::store::leases::{self, Lease};
+use crate::store::{self, StoreError};
 use crate::telling;
 
 /// Notices whose ways are decided in one transaction.
@@ -46,8 +46,8 @@ const TO_NOTE: Duration = Duration::from_secs(300);
 
 pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let Some(lease) = steps.lease else { return rehearse(&steps).await };
-    let drawer = Arc::new(Drawer::new(steps.db, steps.config));
-    let mut run = Delivering { steps, lease, owner: instance::name(), totals: Totals::default(), drawer };
+    let packer = Arc::new(Packer::new(&steps).await?);
+    let mut run = Delivering { steps, lease, owner: instance::name(), totals: Totals::default(), packer };
     run.decide().await?;
     for channel in [Channel::Email, Channel::Sms, Channel::Webhook] {
         run.deliver(channel).await?;
@@ -72,7 +72,31 @@ struct Delivering<'a> {
     lease: &'a Lease,
     owner: String,
     totals: Totals,
+    packer: Arc<Packer>,
+}
+
+/// Makes of a delivery what is sent.
+struct Packer {
+    config: Arc<Config>,
+    /// The name of these books.
+    books: String,
     drawer: Arc<Drawer>,
+}
+
+impl Packer {
+    async fn new(steps: &Steps<'_>) -> Result<Packer, StoreError> {
+        let mut tx = steps.db.read().await?;
+        let books = store::books_name(&mut tx).await?;
+        tx.rollback().await?;
+        let drawer = Arc::new(Drawer::new(steps.db, steps.config));
+        Ok(Packer { config: steps.config.clone(), books, drawer })
+    }
+
+    async fn pack(&self, row: &DeliveryRow, now: Timestamp) -> Result<Parcel, Answer> {
+        let mut parcel = telling::parcel(&self.config, row, now)?;
+        parcel.told.books.clone_from(&self.books);
+        self.drawer.attach(parcel, row.key.channel).await
+    }
 }
 
 /// What is claimed and nobody has begun, and how the server was lately.
@@ -208,8 +232,7 @@ impl Delivering<'_> {
         let (sender, mut answers) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for worker in workers {
-            let drawer = self.drawer.clone();
-            tasks.spawn(work(worker, self.steps.config.clone(), drawer, queue.clone(), sender.clone()));
+            tasks.spawn(work(worker, self.packer.clone(), queue.clone(), sender.clone()));
         }
         drop(sender);
         while let Some(first) = answers.recv().await {
@@ -321,18 +344,13 @@ async fn note_patiently(
 /// Takes deliveries until none is left, and gives the worker back.
 async fn work(
     mut worker: Worker,
-    config: Arc<Config>,
-    drawer: Arc<Drawer>,
+    packer: Arc<Packer>,
     queue: Arc<Queue>,
     answers: mpsc::UnboundedSender<Said>,
 ) -> Worker {
     loop {
         let Some(row) = queue.next() else { return worker };
-        let parcel = match telling::parcel(&config, &row, worker.now()) {
-            Ok(parcel) => drawer.attach(parcel, row.key.channel).await,
-            Err(unsent) => Err(unsent),
-        };
-        let answer = match parcel {
+        let answer = match packer.pack(&row, worker.now()).await {
             Ok(parcel) => {
                 let answer = worker.send(parcel).await;
                 queue.heard(&answer);

@@ -25,6 +25,8 @@ use crate::domain::period::{Timestamp, Zone};
 /// A notice with all that its texts need.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// The name of the books that tell it; empty where it is not sent.
+    pub books: String,
     pub kind: NoticeKind,
     /// What it is about, as it is unique with account, kind and due time.
     pub subject: String,
@@ -66,7 +68,8 @@ impl Told {
     pub fn key(&self, channel: Channel, target: &str) -> String {
         let mut hash = Sha256::new();
         let due = self.due.0.to_string();
-        for part in [&self.account_id, self.kind.as_str(), &self.subject, &due, channel.as_str(), target] {
+        let about = [self.account_id.as_str(), self.kind.as_str(), &self.subject, &due];
+        for part in [self.books.as_str()].into_iter().chain(about).chain([channel.as_str(), target]) {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

@@ -57,6 +57,7 @@ pub fn told(kind: NoticeKind, locale: &str, zone: Zone, size: Size) -> Told {
         (false, false) => "Acme 短信".to_owned(),
     };
     Told {
+        books: String::new(),
         kind,
         subject: "sample".to_owned(),
         due: MORNING,

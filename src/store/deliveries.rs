@@ -314,17 +314,18 @@ pub async fn list(
     load(tx, condition, values![account_id, i64::from(failed), limit]).await
 }
 
-/// Sets the deliveries of a notice that failed, or were not offered since it was late, to be tried again;
-/// gives how many.
-pub async fn retry(tx: &mut Tx, notice_no: i64, now: Timestamp) -> Result<u64, StoreError> {
+/// Sets the deliveries of a notice, or of all, that failed to be tried again, and those of a named one that
+/// were not offered since it was late; gives how many.
+pub async fn retry(tx: &mut Tx, notice_no: Option<i64>, now: Timestamp) -> Result<u64, StoreError> {
     let sql = "update deliveries set state = 'waiting', attempts = 0, since = $2, next_at = $2 \
-               where notice_no = $1 and state in ('failed', 'outdated')";
+               where (notice_no = $1 and state = 'outdated') or ($1 is null or notice_no = $1) and state = 'failed'";
     tx.execute(sql, values![notice_no, now.0]).await
 }
 
-/// Puts the failed deliveries of a notice away; gives how many.
-pub async fn dismiss(tx: &mut Tx, notice_no: i64) -> Result<u64, StoreError> {
-    let sql = "update deliveries set state = 'dismissed' where notice_no = $1 and state = 'failed'";
+/// Puts the failed deliveries of a notice, or of all, away; gives how many.
+pub async fn dismiss(tx: &mut Tx, notice_no: Option<i64>) -> Result<u64, StoreError> {
+    let sql =
+        "update deliveries set state = 'dismissed' where ($1 is null or notice_no = $1) and state = 'failed'";
     tx.execute(sql, values![notice_no]).await
 }
 

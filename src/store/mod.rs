@@ -3,6 +3,8 @@
 //! `db` is the connection layer, `dialect` what must differ; the others load and save one
 //! aggregate each, whole.
 
+use sha2::{Digest, Sha256};
+
 mod arriving;
 pub mod db;
 mod dialect;
@@ -140,6 +142,12 @@ async fn prepare_as(db: &Db, roles: Option<&Roles>) -> Result<(), StoreError> {
     let sql = "insert into instance (name, value) values ('recipient_key', $1) on conflict do nothing";
     tx.execute(sql, values![hex]).await?;
     tx.commit().await
+}
+
+/// A name that these books alone have, and copies of them.
+pub async fn books_name(tx: &mut Tx) -> Result<String, StoreError> {
+    let digest = Sha256::new().chain_update("the name of these books").chain_update(recipient_key(tx).await?);
+    Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The key of the recipient hashes (recipients are never stored plain).

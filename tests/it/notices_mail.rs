@@ -115,6 +115,38 @@ fn f100_a_server_that_refuses_for_good_is_not_asked_again() {
 }
 
 #[test]
+fn f100_all_that_failed_is_tried_again_or_put_away_at_once() {
+    on_both(|database| {
+        let server = MailServer::scripted(Security::Plain, |step, count| match (step, count) {
+            (Step::Rcpt, 0..5) => Does::Say("550 5.1.1 no such user"),
+            _ => Does::AsUsual,
+        });
+        bills(database, 3);
+        let mut program = mailing(database, &server, "none");
+        deliver(&mut program, 0, 3);
+        assert_eq!(program.json(&["notice", "retry", "all"]), json!({"notice_id": null, "retried": 3}));
+        // Two fail once more.
+        deliver(&mut program, 1, 3);
+        assert_eq!(program.json(&["notice", "dismiss", "all"])["dismissed"], 2);
+        assert_eq!(program.json(&["notice", "retry", "all"])["retried"], 0);
+        program.run(&["status"]).exits(0);
+    });
+}
+
+/// The same account, kind and time in two installations are two notices, also to a receiver of both (F101).
+#[test]
+fn f101_letters_of_two_installations_are_told_apart() {
+    let server = MailServer::kind(Security::Plain);
+    for _ in 0..2 {
+        let database = sqlite();
+        bills(&database, 1);
+        deliver(&mut mailing(&database, &server, "none"), 0, 0);
+    }
+    let ids: BTreeSet<String> = server.letters().iter().map(|letter| letter.id()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+}
+
+#[test]
 fn f100_what_a_server_has_against_us_gives_no_letter_up() {
     let refusals = [
         (Step::Mail, "553 5.7.1 sender not owned by user"),
