@@ -1,13 +1,16 @@
 //! Invoices: issued for a bill or an order once it is paid, returned whole, and for whom
 //! (R59-R61, R78-R83, R122, D28, D29, D84).
 
+use std::collections::BTreeMap;
+
 use super::{DeskError, accounts};
 use crate::config::Config;
 use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
 use crate::domain::countries::is_country;
 use crate::domain::invoice::{
-    CreditCode, CreditNote, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures, invoice_id,
+    CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
+    invoice_id,
 };
 use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
@@ -81,7 +84,8 @@ pub async fn issue_in(
     }
     let buyer = buyer(tx, &account, invoice_type).await?;
     let quota = invoices::quota(tx, account_id).await?;
-    let reckoned = figures(&document.supplies, document.amount, quota.to_offset(), &config.invoices.content);
+    let deficit = Deficit { amount: quota.to_offset(), rates: not_offset(tx, config, account_id).await? };
+    let reckoned = figures(&document.supplies, document.amount, &deficit, &config.invoices.content);
     let Figures { lines, allowances, breakdown, net, vat, total } = reckoned.map_err(|refusal| {
         let text = format!("{} {reference} of account `{account_id}`: {refusal}", kind.as_str());
         DeskError::refused(refusal.code(), text)
@@ -118,6 +122,26 @@ pub async fn issue_in(
     }
     post(tx, &account, Cause::Invoice { invoice_no }, vat, now).await?;
     Ok(invoice)
+}
+
+/// What refunds took back under each VAT rate, less what invoices were lowered by under it.
+async fn not_offset(
+    tx: &mut Tx,
+    config: &Config,
+    account_id: &str,
+) -> Result<BTreeMap<i64, Micros>, DeskError> {
+    let mut rates: BTreeMap<i64, Micros> = BTreeMap::new();
+    for (product, charged_at, amount) in invoices::refunds(tx, account_id).await? {
+        if let Some(product) = config.catalog.get(&product) {
+            let rate = rates.entry(product.vat_at(charged_at)).or_default();
+            *rate = Micros(rate.0.saturating_add(amount.0));
+        }
+    }
+    for less in invoices::offsets(tx, account_id).await? {
+        let rate = rates.entry(less.vat_ppm).or_default();
+        *rate = Micros(rate.0.saturating_sub(less.gross.0));
+    }
+    Ok(rates)
 }
 
 /// `QT-000001`.

@@ -183,22 +183,31 @@ impl InvoiceRefusal {
 /// A hundredth of the currency unit in micro-units: what invoices are counted in (D13).
 pub const CENT: i64 = 10_000;
 
-/// Reckons an invoice over `amount`, what was paid for the supplies. `deficit` is what refunds took back of
-/// what earlier invoices were about, and is taken off this one.
+/// What refunds took back of what earlier invoices were about: the next one is lowered by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deficit {
+    pub amount: Micros,
+    /// What of it was supplied under each VAT rate, in millionths: under that rate the VAT comes back, also
+    /// where the next invoice has no supply of it.
+    pub rates: BTreeMap<i64, Micros>,
+}
+
+/// Reckons an invoice over `amount`, what was paid for the supplies, less a deficit.
 ///
 /// # Example: paid and invoiced 1,200, refunded 200; the next 500 are invoiced as 300
 /// ```
-/// use quittance::domain::invoice::{Supply, figures};
+/// use quittance::domain::invoice::{Deficit, Supply, figures};
 /// use quittance::domain::money::Micros;
 /// let money = |text: &str| Micros::parse(text).unwrap();
 /// let supply = Supply { product: "sms-domestic".into(), units: 9, vat_ppm: 60_000, amount: money("500") };
-/// let invoice = figures(&[supply], money("500"), money("200"), "Technical service fee").unwrap();
+/// let deficit = Deficit { amount: money("200"), rates: [(60_000, money("200"))].into() };
+/// let invoice = figures(&[supply], money("500"), &deficit, "Technical service fee").unwrap();
 /// assert_eq!((invoice.total, invoice.net, invoice.vat), (money("300"), money("283.02"), money("16.98")));
 /// ```
 pub fn figures(
     supplies: &[Supply],
     amount: Micros,
-    deficit: Micros,
+    deficit: &Deficit,
     content: &str,
 ) -> Result<Figures, InvoiceRefusal> {
     let amount = Micros(amount.0.div_euclid(CENT) * CENT);
@@ -206,9 +215,10 @@ pub fn figures(
         return Err(InvoiceRefusal::Nothing);
     }
     // A fraction of a cent that was refunded lowers the document by a whole one.
-    let owed = Micros(deficit.0.max(0).checked_add(CENT - 1).ok_or(MoneyFault::Overflow)? / CENT * CENT);
+    let owed =
+        Micros(deficit.amount.0.max(0).checked_add(CENT - 1).ok_or(MoneyFault::Overflow)? / CENT * CENT);
     if owed >= amount {
-        return Err(InvoiceRefusal::Deficit { amount, deficit });
+        return Err(InvoiceRefusal::Deficit { amount, deficit: deficit.amount });
     }
     let mut sums: BTreeMap<(i64, &str), (i64, Micros)> = BTreeMap::new();
     for supply in supplies {
@@ -232,7 +242,7 @@ pub fn figures(
         let gross = rates.entry(line.vat_ppm).or_default();
         *gross = gross.plus(line.gross)?;
     }
-    let shares = allot(&rates.values().map(|gross| gross.0).collect::<Vec<_>>(), owed.0);
+    let shares = owed_by_rate(&mut rates, owed, &deficit.rates);
     let mut allowances = Vec::new();
     let mut breakdown = Vec::new();
     for ((vat_ppm, gross), share) in rates.into_iter().zip(shares) {
@@ -278,6 +288,27 @@ fn to_cents(exact: &[i64], total: Micros) -> Vec<Micros> {
         left -= step;
     }
     cents.into_iter().map(|cents| Micros(cents * CENT)).collect()
+}
+
+/// What is owed under each rate: as it was supplied, or as the invoice's own supplies where that is not known.
+/// Rates that the invoice does not have are added to its own.
+fn owed_by_rate(
+    rates: &mut BTreeMap<i64, Micros>,
+    owed: Micros,
+    supplied: &BTreeMap<i64, Micros>,
+) -> Vec<Micros> {
+    let supplied: BTreeMap<i64, Micros> = supplied
+        .iter()
+        .filter(|(_, amount)| **amount > Micros::ZERO)
+        .map(|(rate, gross)| (*rate, *gross))
+        .collect();
+    let weights: Vec<i64> = if owed == Micros::ZERO || supplied.is_empty() {
+        rates.values().map(|gross| gross.0).collect()
+    } else {
+        supplied.keys().for_each(|rate| _ = rates.entry(*rate).or_default());
+        rates.keys().map(|rate| supplied.get(rate).map_or(0, |gross| gross.0)).collect()
+    };
+    allot(&weights, owed.0)
 }
 
 /// Splits an amount in whole hundredths in proportion to others, by largest rest.

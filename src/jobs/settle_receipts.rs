@@ -145,7 +145,7 @@ impl Settling<'_> {
                 self.list(ExceptionKind::LateArrival, failure, detail);
             }
             (Some(_), _) if failure.contradicted => {
-                let detail = "an earlier receipt, which names the message in another way, says delivered";
+                let detail = "an earlier receipt, which names the message in another way, tells otherwise";
                 self.list(ExceptionKind::Conflict, failure, detail);
             }
             (Some(_), _) if failure.parts.is_some_and(|parts| parts != message.units) => {

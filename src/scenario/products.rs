@@ -1,9 +1,11 @@
 //! Verbs about the rules of products: free units, quotas.
 
 use super::stage::{Said, Stage};
-use super::verbs::{Arguments, need, number};
+use super::verbs::{Arguments, need, number, time};
 use crate::desk::quotas::quota;
 use crate::domain::allowance::Allowance;
+use crate::domain::money::Micros;
+use crate::domain::product::VatRate;
 use crate::domain::quota::Week;
 use crate::runner::describe;
 use crate::store::StoreError;
@@ -19,6 +21,10 @@ impl Stage {
         let levels = given.take_key("quota").map(levels).transpose()?;
         let least = given.take_key("least").map(number).transpose()?;
         let region = given.take_key("verified-region").map(str::to_owned);
+        let vat =
+            given.take_key("vat").map(|text| Micros::parse(text).map_err(|_| "vat is a rate, such as 0.06"));
+        let vat = vat.transpose()?.map(|rate| rate.0);
+        let from = given.take_key("from").map_or(Ok(self.now), |text| time(text, self.config.zone))?;
         self.configure(|config| {
             let product = config.catalog.products.iter_mut().find(|product| *product.id == *id);
             let product = product.ok_or_else(|| format!("there is no product {id}"))?;
@@ -28,6 +34,7 @@ impl Stage {
                 quota.levels = levels.unwrap_or(std::mem::take(&mut quota.levels));
                 quota.least = least.unwrap_or(quota.least);
             }
+            product.vat.extend(vat.map(|ppm| VatRate { from, ppm }));
             product.verified_region = region.or(product.verified_region.take());
             Ok(())
         })

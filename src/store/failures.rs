@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::db::{Tx, values};
 use super::dialect::{Bulk, Field, for_each_row};
 use super::error::StoreError;
+use super::receipts;
 use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
@@ -22,7 +23,7 @@ pub struct OpenFailure {
     pub report_time: Timestamp,
     pub received_at: Timestamp,
     pub message: Matched,
-    /// An earlier receipt, which named the message in another way, said that it was delivered.
+    /// An earlier receipt, which named the message in another way, told otherwise of it.
     pub contradicted: bool,
 }
 
@@ -105,19 +106,21 @@ impl Answer {
     }
 }
 
-/// Whether an earlier final receipt says that the message was delivered. Where both name it in the same
-/// way that was seen when they came in; the other ways are a request and a recipient instead of an id,
-/// and no account. Few failures have to be looked up for that.
+/// Whether an earlier final receipt, which names the message in another way, says that it was delivered, or
+/// tells of parts where this one tells of the whole, or the other way round (D15, D46, D66). Where both name
+/// it in the same way that was seen when they came in; the other ways are a request and a recipient instead
+/// of an id, and no account. Few failures have to be looked up for that.
 const CONTRADICTED: &str = "cast(case when m.account_id is null then 0 \
-      when (f.account_id <> m.account_id or f.id_hi <> m.id_hi or f.id_lo <> m.id_lo) and exists \
-        (select 1 from receipts r where r.id_hi = m.id_hi and r.id_lo = m.id_lo \
-         and r.account_id in (m.account_id, '') and r.slot = 'final' and r.status = 'delivered' \
-         and r.part in (0, f.part) and (r.batch_no, r.line) < (f.batch_no, f.line)) then 1 \
+      when ({nameless} or f.account_id <> m.account_id or f.id_hi <> m.id_hi or f.id_lo <> m.id_lo) and exists \
+        (select 1 from receipts r where r.id_hi = m.id_hi and r.id_lo = m.id_lo and {other}) then 1 \
       when m.biz_id is not null and exists \
         (select 1 from receipts r where r.biz_id = m.biz_id and r.recipient_hash = m.recipient_hash \
-         and r.account_id in (m.account_id, '') and r.slot = 'final' and r.status = 'delivered' \
-         and r.part in (0, f.part) and (r.batch_no, r.line) < (f.batch_no, f.line)) then 1 \
+         and {other}) then 1 \
       else 0 end as bigint)";
+const OTHER: &str = "r.account_id in (m.account_id, '') and r.slot = 'final' \
+    and (r.account_id <> f.account_id or r.id_hi <> f.id_hi or r.id_lo <> f.id_lo) \
+    and (sign(r.part) <> sign(f.part) or (r.part = f.part and r.status = 'delivered')) \
+    and (r.batch_no, r.line) < (f.batch_no, f.line)";
 
 const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_no, f.line, f.report_time, \
     f.received_at, m.account_id, m.id_hi, m.id_lo, m.product, m.template_type, m.country, m.disposition, m.units, \
@@ -129,9 +132,11 @@ const BY_ID: &str = "m.id_hi = f.id_hi and m.id_lo = f.id_lo";
 const BY_REQUEST: &str = "m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash";
 
 /// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
-fn query(failures: &str, by: &str) -> String {
+fn query(failures: &str, by: &str, any_nameless: bool) -> String {
+    let nameless = if any_nameless { "0 = 0" } else { "0 = 1" };
+    let contradicted = CONTRADICTED.replace("{nameless}", nameless).replace("{other}", OTHER);
     format!(
-        "select {COLUMNS}, {CONTRADICTED} from ({failures}) f \
+        "select {COLUMNS}, {contradicted} from ({failures}) f \
          left join messages m on {by} and f.account_id in ('', m.account_id) \
          left join batches b on b.batch_no = m.batch_no \
          left join suspense s on s.account_id = m.account_id and s.id_hi = m.id_hi and s.id_lo = m.id_lo"
@@ -210,8 +215,9 @@ async fn with_messages(
         };
         Ok(())
     };
-    for_each_row(tx, &query(failures, BY_ID), TYPES, &mut take).await?;
-    let by_request = query(failures, BY_REQUEST);
+    let nameless = receipts::any_nameless(tx).await?;
+    for_each_row(tx, &query(failures, BY_ID, nameless), TYPES, &mut take).await?;
+    let by_request = query(failures, BY_REQUEST, nameless);
     for_each_row(tx, &format!("{by_request} where f.biz_id is not null"), TYPES, &mut take).await?;
     Ok(found.into_values().collect())
 }

@@ -42,6 +42,39 @@ impl Quota {
     }
 }
 
+/// Money for failures of units that were billed, or bought: but of an order that was refunded nothing is
+/// invoiced, so nothing has to go back.
+const REFUNDS: &str = "from returns r where r.account_id = $1 and r.money_to = 'balance' and not exists \
+    (select 1 from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
+     where p.account_id = r.account_id and p.plan_no = r.from_plan and o.status = 'refunded')";
+
+const STANDING: &str = "from invoices i where i.account_id = $1 and not exists (select 1 from invoice_returns r \
+    where r.account_id = i.account_id and r.invoice_no = i.invoice_no)";
+
+/// The refunds of an account's quota, by product and charged window.
+pub async fn refunds(tx: &mut Tx, account_id: &str) -> Result<Vec<(String, Timestamp, Micros)>, StoreError> {
+    let sql = format!(
+        "select r.product, r.window_start, cast(sum(r.amount) as bigint) {REFUNDS} \
+         group by r.product, r.window_start order by r.window_start, r.product"
+    );
+    let refund = |row: &Row| Ok((row.text(0)?, Timestamp(row.int(1)?), Micros(row.int(2)?)));
+    tx.rows(sql, values![account_id]).await?.iter().map(refund).collect()
+}
+
+/// What the invoices of an account that stand were lowered by.
+pub async fn offsets(tx: &mut Tx, account_id: &str) -> Result<Vec<Allowance>, StoreError> {
+    let mut offsets = Vec::new();
+    for row in
+        tx.rows(format!("select i.content {STANDING} order by i.invoice_no"), values![account_id]).await?
+    {
+        let content = serde_json::from_str(&row.text(0)?).ok().as_ref().and_then(Content::read);
+        let content =
+            content.ok_or_else(|| StoreError::Corrupt("an invoice's content can't be read".into()))?;
+        offsets.extend(content.allowances);
+    }
+    Ok(offsets)
+}
+
 pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
     let mut sum = async |sql: &str| Ok::<_, StoreError>(Micros(tx.int(sql, values![account_id]).await?));
     // Of an order that was refunded nothing can be invoiced any more, what its used plans kept included.
@@ -52,14 +85,11 @@ pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
         .await?;
     let billed =
         sum("select cast(coalesce(sum(total), 0) as bigint) from bills where account_id = $1").await?;
-    let refunds = sum("select cast(coalesce(sum(amount), 0) as bigint) from returns \
-                       where account_id = $1 and money_to = 'balance'")
-    .await?;
-    let standing = "from invoices i where i.account_id = $1 and not exists (select 1 from invoice_returns r \
-                    where r.account_id = i.account_id and r.invoice_no = i.invoice_no)";
-    let about = format!("select cast(coalesce(sum(i.amount), 0) as bigint) {standing}");
+    let refunds = format!("select cast(coalesce(sum(r.amount), 0) as bigint) {REFUNDS}");
+    let refunds = sum(&refunds).await?;
+    let about = format!("select cast(coalesce(sum(i.amount), 0) as bigint) {STANDING}");
     let invoiced_documents = sum(&about).await?;
-    let total = format!("select cast(coalesce(sum(i.total), 0) as bigint) {standing}");
+    let total = format!("select cast(coalesce(sum(i.total), 0) as bigint) {STANDING}");
     let invoiced = sum(&total).await?;
     let mut unpaid = 0;
     for month in bills::unpaid(tx, account_id).await? {

@@ -22,6 +22,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("retention", include_str!("../../migrations/0013_retention.sql")),
     ("audited", include_str!("../../migrations/0014_audited.sql")),
     ("open_failures", include_str!("../../migrations/0015_open_failures.sql")),
+    ("nameless_receipts", include_str!("../../migrations/0016_nameless_receipts.sql")),
 ];
 
 /// The version that this binary works with.

@@ -8,6 +8,7 @@ use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
 use super::db::{Row, Tx, values};
 use super::dialect::{Bulk, CopyRows};
 use super::error::StoreError;
+use super::facts;
 use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
@@ -41,6 +42,13 @@ const TARGET: Target = Target {
 const FAILURE: &str = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
     recipient_hash";
 
+const NAMELESS: &str = "nameless_receipts";
+
+/// Whether some receipt names no account, so that others may name its message in another way.
+pub async fn any_nameless(tx: &mut Tx) -> Result<bool, StoreError> {
+    Ok(facts::get(tx, NAMELESS).await?.is_some())
+}
+
 /// A batch of receipts on its way in.
 pub struct ReceiptStaging {
     rows: Arriving,
@@ -55,6 +63,8 @@ pub struct ReceiptStaging {
     rejected: i64,
     /// Some tell of a part of a message.
     by_part: bool,
+    /// Some name no account.
+    nameless: bool,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
 }
@@ -74,6 +84,7 @@ impl ReceiptStaging {
             received_at,
             rejected: 0,
             by_part: false,
+            nameless: false,
             first: None,
             last: None,
         })
@@ -92,6 +103,7 @@ impl ReceiptStaging {
             self.by_part = true;
             self.stage(tx).await?;
         }
+        self.nameless |= account_id.is_empty();
         let fields = [
             self.rows.batch_column().into(),
             self.received_at.0.into(),
@@ -204,6 +216,9 @@ impl ReceiptStaging {
         };
         self.write(tx).await?;
         self.merge(tx, batch_no).await?;
+        if self.nameless && !any_nameless(tx).await? {
+            facts::set(tx, NAMELESS, "1").await?;
+        }
         drop_temporary(tx, &["staged_receipts", "staged_lines"]).await?;
         let taken = batches::find(tx, batch_no).await?;
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))

@@ -1,5 +1,6 @@
 //! Invoices and credit notes as UBL against the official schema and the rules of EN 16931.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +8,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use quittance::domain::invoice::{CreditNote, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures};
+use quittance::domain::invoice::{
+    CreditNote, Deficit, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
+};
 use quittance::domain::money::Micros;
 use quittance::domain::period::{Timestamp, Zone};
 use quittance::export::invoice::{Document, ubl};
@@ -55,7 +58,10 @@ fn invoice() -> impl Strategy<Value = Invoice> {
         |(supplies, owed, special, order, individual)| {
             let sum: i64 = supplies.iter().map(|supply| supply.amount.0).sum();
             let owed = Micros(sum.max(0) / 1_000 * owed * i64::from(owed > 50));
-            let figures = figures(&supplies, Micros(sum), owed, "技术服务费 & <more>").ok()?;
+            // Also under rates that the invoice itself does not have.
+            let rates = [60_000, 90_000].map(|rate| (rate, Micros(owed.0 / 2))).into();
+            let owed = Deficit { amount: owed, rates: if special { rates } else { BTreeMap::new() } };
+            let figures = figures(&supplies, Micros(sum), &owed, "技术服务费 & <more>").ok()?;
             let party = |name: &str, tax_id: Option<&str>| Party {
                 name: name.into(),
                 tax_id: tax_id.map(str::to_owned),

@@ -10,8 +10,12 @@ fn supply(product: &str, vat_ppm: i64, amount: &str) -> Supply {
     Supply { product: product.into(), units: 10, vat_ppm, amount: money(amount) }
 }
 
+fn owed(amount: Micros, rates: &[(i64, &str)]) -> Deficit {
+    Deficit { amount, rates: rates.iter().map(|(rate, gross)| (*rate, money(gross))).collect() }
+}
+
 fn reckon(supplies: &[Supply], amount: &str, deficit: &str) -> Result<Figures, InvoiceRefusal> {
-    figures(supplies, money(amount), money(deficit), "fee")
+    figures(supplies, money(amount), &owed(money(deficit), &[]), "fee")
 }
 
 #[test]
@@ -41,6 +45,25 @@ fn refunds_after_earlier_invoices_lower_the_next_one() {
     assert_eq!(reckon(&supplies, "500", "-7").unwrap().total, money("500"));
 }
 
+/// The VAT of what went back comes back under its own rate, also where that is none of the invoice's.
+#[test]
+fn a_deficit_keeps_the_rates_that_it_was_supplied_under() {
+    let shares = |rates: &[(i64, &str)]| {
+        let supplies = [supply("a", 90_000, "500")];
+        let invoice = figures(&supplies, money("500"), &owed(money("200"), rates), "fee").unwrap();
+        assert_eq!(invoice.total, money("300"));
+        let shares = invoice.breakdown.into_iter();
+        (shares.map(|share| (share.vat_ppm, share.gross, share.vat)).collect::<Vec<_>>(), invoice.vat)
+    };
+    let back = (60_000, money("-200"), money("-11.32"));
+    let whole = (90_000, money("500"), money("41.28"));
+    assert_eq!(shares(&[(60_000, "200")]), (vec![back, whole], money("29.96")));
+    let (half, rest) = ((60_000, money("-100"), money("-5.66")), (90_000, money("400"), money("33.03")));
+    assert_eq!(shares(&[(60_000, "100"), (90_000, "100")]), (vec![half, rest], money("27.37")));
+    // What was offset under a rate too far is not given a second time.
+    assert_eq!(shares(&[(60_000, "-5"), (90_000, "205")]).1, money("24.77"));
+}
+
 #[test]
 fn nothing_is_invoiced_for_nothing() {
     assert_eq!(reckon(&[], "0", "0"), Err(InvoiceRefusal::Nothing));
@@ -68,6 +91,7 @@ proptest! {
         parts in prop::collection::vec((0..4usize, 0..3usize, 1..50_000_000i64), 1..8),
         rest in 0..CENT,
         deficit in 0..60_000_000i64,
+        rates in prop::collection::btree_map(prop::sample::select(vec![0i64, 60_000, 90_000]), -9..60_000_000i64, 0..3),
     ) {
         let supplies: Vec<Supply> = parts.iter().map(|(product, rate, amount)| Supply {
             product: product.to_string(),
@@ -78,8 +102,10 @@ proptest! {
         // As a bill's total: rounded down, or the nearest.
         let sum: i64 = parts.iter().map(|(_, _, amount)| amount).sum();
         let amount = Micros((sum + rest / 2) / CENT * CENT);
-        if let Ok(invoice) = figures(&supplies, amount, Micros(deficit), "fee") {
-            let owed = (deficit + CENT - 1) / CENT * CENT;
+        let rates = rates.into_iter().map(|(rate, gross)| (rate, Micros(gross))).collect();
+        let deficit = Deficit { amount: Micros(deficit), rates };
+        if let Ok(invoice) = figures(&supplies, amount, &deficit, "fee") {
+            let owed = (deficit.amount.0 + CENT - 1) / CENT * CENT;
             prop_assert_eq!(invoice.total.0, amount.0 - owed);
             prop_assert_eq!(invoice.net.0 + invoice.vat.0, invoice.total.0);
             for share in &invoice.breakdown {

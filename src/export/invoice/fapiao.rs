@@ -47,6 +47,8 @@ fn value(document: Document<'_>, zone: Zone, category: &Category) -> Value {
             "tax": document.signed(Micros(gross.0 - net.0)),
         })
     };
+    let lines_have = |vat_ppm: i64| invoice.lines.iter().any(|line| line.vat_ppm == vat_ppm);
+    let content = invoice.lines.first().map_or_else(String::new, |line| line.description.clone());
     let mut items: Vec<Value> = Vec::new();
     for (place, line) in invoice.lines.iter().enumerate() {
         items.push(item("normal", &line.description, line.units, line.vat_ppm, line.net, line.gross));
@@ -58,6 +60,11 @@ fn value(document: Document<'_>, zone: Zone, category: &Category) -> Value {
             let (net, gross) = (Micros(-allowance.net.0), Micros(-allowance.gross.0));
             items.push(item("discount", &line.description, 0, allowance.vat_ppm, net, gross));
         }
+    }
+    // Refunds of what was supplied under a rate that no line has.
+    for allowance in invoice.allowances.iter().filter(|less| !lines_have(less.vat_ppm)) {
+        let (net, gross) = (Micros(-allowance.net.0), Micros(-allowance.gross.0));
+        items.push(item("discount", &content, 0, allowance.vat_ppm, net, gross));
     }
     let type_name = match invoice.invoice_type {
         InvoiceType::General => "电子发票(普通发票)",

@@ -94,7 +94,7 @@ pub fn percent(ppm: i64) -> String {
 pub mod tests {
     use super::*;
     use crate::domain::invoice::{
-        Allowance, InvoiceKind, InvoiceLine, InvoiceType, Party, Supply, VatShare, figures,
+        Allowance, Deficit, InvoiceKind, InvoiceLine, InvoiceType, Party, Supply, VatShare, figures,
     };
 
     pub fn zone() -> Zone {
@@ -122,7 +122,8 @@ pub mod tests {
             supply("sms-domestic", 111_000, 60_000, "4940.04"),
             supply("sms-international", 31, 90_000, "12.4"),
         ];
-        let reckoned = figures(&supplies, money("4976.44"), money("200"), "技术服务费").unwrap();
+        let deficit = Deficit { amount: money("200"), ..Deficit::default() };
+        let reckoned = figures(&supplies, money("4976.44"), &deficit, "技术服务费").unwrap();
         let party = |name: &str, tax_id: &str| Party {
             name: name.into(),
             tax_id: Some(tax_id.into()),
