@@ -110,6 +110,7 @@ fn receipt_json(receipt: &StoredReceipt, zone: Zone) -> Value {
     let kind = match (receipt.is_final, receipt.is_conflict) {
         (true, _) => "final",
         (false, true) => "conflict",
+        (false, false) if receipt.is_late => "late",
         (false, false) => "note",
     };
     json!({

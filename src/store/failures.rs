@@ -106,7 +106,7 @@ impl Answer {
     }
 }
 
-/// Whether an earlier final receipt, which names the message in another way, says that it was delivered, or
+/// Whether an earlier final receipt in time, which names the message in another way, says that it was delivered, or
 /// tells of parts where this one tells of the whole, or the other way round (D15, D46, D66). Where both name
 /// it in the same way that was seen when they came in; the other ways are a request and a recipient instead
 /// of an id, and no account. Few failures have to be looked up for that.
@@ -120,6 +120,7 @@ const CONTRADICTED: &str = "cast(case when m.account_id is null then 0 \
 const OTHER: &str = "r.account_id in (m.account_id, '') and r.slot = 'final' \
     and (r.account_id <> f.account_id or r.id_hi <> f.id_hi or r.id_lo <> f.id_lo) \
     and (sign(r.part) <> sign(f.part) or (r.part = f.part and r.status = 'delivered')) \
+    and r.report_time - m.submit_time <= {in_time} \
     and (r.batch_no, r.line) < (f.batch_no, f.line)";
 
 const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_no, f.line, f.report_time, \
@@ -134,7 +135,8 @@ const BY_REQUEST: &str = "m.biz_id = f.biz_id and m.recipient_hash = f.recipient
 /// Finds messages by their id, then, where a receipt names a request and a recipient, by these.
 fn query(failures: &str, by: &str, any_nameless: bool) -> String {
     let nameless = if any_nameless { "0 = 0" } else { "0 = 1" };
-    let contradicted = CONTRADICTED.replace("{nameless}", nameless).replace("{other}", OTHER);
+    let other = OTHER.replace("{in_time}", &REFUND_WINDOW.to_string());
+    let contradicted = CONTRADICTED.replace("{nameless}", nameless).replace("{other}", &other);
     format!(
         "select {COLUMNS}, {contradicted} from ({failures}) f \
          left join messages m on {by} and f.account_id in ('', m.account_id) \
@@ -267,7 +269,8 @@ pub async fn any_waits(tx: &mut Tx, id: &FailureId) -> Result<bool, StoreError> 
     Ok(tx.int(sql, values![id.key.hi, id.key.lo]).await? > 0)
 }
 
-/// Takes a receipt that contradicts another for a failure that counts: an operator says so (D15).
+/// Takes a receipt that contradicts another for a failure that counts: an operator says so (D15). It takes the
+/// place of one that was late.
 pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreError> {
     let columns = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
                    recipient_hash";
@@ -275,6 +278,9 @@ pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreErr
         "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
          and account_id = $3 and part = $4 and slot = 'conflict failed' on conflict do nothing"
     );
+    let late = "delete from failures where id_hi = $1 and id_lo = $2 and account_id = $3 and part = $4 \
+                and answer = 'late'";
+    tx.execute(late, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
     let added = tx.execute(sql, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
     if added > 0 {
         let open = "insert into open_failures (batch_no, line) select batch_no, line from failures \

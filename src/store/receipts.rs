@@ -3,6 +3,8 @@
 //! The first final receipt of a message wins; what comes later is the same again or a conflict (D15,
 //! D46). Those that say no are kept a second time, apart: giving back reads only them.
 
+mod in_time;
+
 use super::arriving::{Arriving, Target};
 use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
 use super::db::{Row, Tx, values};
@@ -13,7 +15,6 @@ use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Timestamp;
-use crate::domain::product::REFUND_WINDOW;
 use crate::domain::receipt::{Outcome, ReceiptRow};
 
 const STAGED: &str = "batch_no, received_at, line, id_hi, id_lo, account_id, part, slot, status, raw_status, err_code, \
@@ -224,32 +225,6 @@ impl ReceiptStaging {
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))
     }
 
-    /// Lets a failure that was reported in time take the place of one that was not.
-    async fn reopen_late(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
-        let late = LATE_BEFORE.replace("{in_time}", &REFUND_WINDOW.to_string());
-        // Of several the first is written last.
-        for row in tx.rows(late, vec![]).await? {
-            let line = row.int(0)?;
-            let key = (row.int(1)?, row.int(2)?, row.text(3)?, row.int(4)?);
-            let close = "delete from open_failures where (batch_no, line) in (select batch_no, line from failures \
-                         where id_hi = $1 and id_lo = $2 and account_id = $3 and part = $4)";
-            tx.execute(close, values![key.0, key.1, &key.2, key.3]).await?;
-            let sql = "update failures set batch_no = $1, line = $2, report_time = $3, received_at = $4, \
-                       run_no = null, answer = null where id_hi = $5 and id_lo = $6 and account_id = $7 and part = $8";
-            let reported = row.int(5)?;
-            let received = self.received_at.0;
-            let values = values![batch_no, line, reported, received, key.0, key.1, key.2, key.3];
-            tx.execute(sql, values).await?;
-            let open = "insert into open_failures (batch_no, line) values ($1, $2)";
-            tx.execute(open, values![batch_no, line]).await?;
-            let sql = "update batch_lines set reason = 'in_time_after_late', detail = detail \
-                       || ', which was reported later than this one' \
-                       where batch_no = $1 and line = $2 and verdict = 'duplicate'";
-            tx.execute(sql, values![batch_no, line]).await?;
-        }
-        Ok(())
-    }
-
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
         // A whole receipt after one of a part, or the other way round, contradicts it (D66).
         if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
@@ -271,8 +246,8 @@ impl ReceiptStaging {
         if accepted == self.rows.rows() {
             return Ok(());
         }
+        let accepted = accepted + in_time::judge(tx, batch_no, self.received_at).await?;
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
-        self.reopen_late(tx, batch_no).await?;
         tx.execute(keep_conflicts(), values![batch_no]).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
@@ -280,26 +255,16 @@ impl ReceiptStaging {
     }
 }
 
-/// Failures that were reported after 72 hours, or are to be found so, and are told of again as reported
-/// earlier: the first final receipt within 72 hours wins, and a late one is no such (D15, D46).
-const LATE_BEFORE: &str = "select s.line, f.id_hi, f.id_lo, f.account_id, f.part, s.report_time \
-    from staged_receipts s join failures f on f.id_hi = s.id_hi and f.id_lo = s.id_lo \
-      and f.account_id = s.account_id and f.part = s.part \
-    where s.slot = 'final' and s.status <> 'delivered' and s.report_time < f.report_time \
-      and (f.answer = 'late' or (f.run_no is null and exists (select 1 from messages m \
-        where (m.id_hi = f.id_hi and m.id_lo = f.id_lo \
-          or m.biz_id = f.biz_id and m.recipient_hash = f.recipient_hash) and f.account_id in ('', m.account_id) \
-        and f.report_time - m.submit_time > {in_time} and s.report_time - m.submit_time <= {in_time}))) \
-    order by s.line desc";
-
 const ANY_BY_PART: &str = "select count(*) from (select 1 from receipts where part > 0 limit 1) any_part";
 
 /// Lines whose receipt is known: the same answer again, or another one. Failed, expired and rejected
 /// are one answer (D81).
 const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
     select $1, s.line, \
-           case when (s.status = 'delivered') = (r.status = 'delivered') then 'duplicate' else 'conflict' end, \
-           case when (s.status = 'delivered') = (r.status = 'delivered') then 'known' else 'other_status' end, \
+           case when (s.status = 'delivered') = (r.status = 'delivered') or s.slot <> 'final' then 'duplicate' \
+                else 'conflict' end, \
+           case when (s.status = 'delivered') = (r.status = 'delivered') or s.slot <> 'final' then 'known' \
+                else 'other_status' end, \
            'receipt is known from batch ' || cast(r.batch_no as text) || ' line ' || cast(r.line as text) \
            || case when s.status = r.status then '' else '; status ' || s.status || ', was ' || r.status end \
     from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
@@ -373,6 +338,8 @@ pub struct StoredReceipt {
     pub is_final: bool,
     /// It says otherwise than the final one, and does not count unless an operator says so (D15).
     pub is_conflict: bool,
+    /// It was reported after 72 hours, and another one in time (D14).
+    pub is_late: bool,
     pub raw_status: Option<String>,
     pub err_code: Option<String>,
     pub report_time: Timestamp,
@@ -402,6 +369,7 @@ pub async fn of_message(
             status: row.text(2)?,
             is_final: row.text(3)? == "final",
             is_conflict: row.text(3)?.starts_with("conflict"),
+            is_late: ["late", "superseded"].contains(&row.text(3)?.as_str()),
             raw_status: row.opt_text(4)?,
             err_code: row.opt_text(5)?,
             report_time: Timestamp(row.int(6)?),

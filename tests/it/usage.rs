@@ -113,13 +113,23 @@ impl Message {
     }
 
     /// Units delivered, failed, and failed for nothing, as is known after a step: the first receipt of
-    /// each part counts, if it came within 96 hours of submission.
+    /// each part counts, if it came within 96 hours of submission. One that was reported after 72 hours gives
+    /// way to one in time that tells otherwise.
     fn fate(&self, step: i64) -> (i64, i64, i64) {
         let mut first: BTreeMap<Option<i64>, (i64, usize)> = BTreeMap::new();
-        for (place, receipt) in self.receipts.iter().enumerate() {
-            let came = (self.receipt_came(receipt), place);
-            let known = first.entry(receipt.part).or_insert(came);
-            *known = (*known).min(came);
+        let mut by_arrival: Vec<(i64, usize)> =
+            (0..self.receipts.len()).map(|place| (self.receipt_came(&self.receipts[place]), place)).collect();
+        by_arrival.sort_unstable();
+        for (came, place) in by_arrival.into_iter().filter(|(came, _)| *came <= step) {
+            let rival = &self.receipts[place];
+            let holder = first.entry(rival.part).or_insert((came, place));
+            let held = &self.receipts[holder.1];
+            let otherwise = held.delivered != rival.delivered;
+            let before = !rival.delivered && rival.reported < held.reported;
+            let in_time = rival.reported <= 72 * HOUR && came * STEP - self.submit <= 96 * HOUR;
+            if held.reported > 72 * HOUR && in_time && self.came <= came && (otherwise || before) {
+                *holder = (came, place);
+            }
         }
         let (mut delivered, mut failed, mut free) = (0, 0, 0);
         for (part, (came, place)) in first {

@@ -112,6 +112,7 @@ fn told(receipt: &StoredReceipt, zone: Zone) -> String {
     let (reported, received) = (zone.format(receipt.report_time), zone.format(receipt.received_at));
     let counts = match (receipt.is_final, receipt.is_conflict) {
         (true, _) => "",
+        (false, false) if receipt.is_late => "; it was reported too late to count",
         (false, true) => "; it contradicts the first and does not count by itself",
         (false, false) => "; it changes nothing",
     };

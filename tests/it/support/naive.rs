@@ -69,7 +69,7 @@ struct Books {
     sent: Vec<Sent>,
     failures: Vec<Failure>,
     /// Messages with a final receipt, and its part; 0 for the whole.
-    decided: BTreeSet<(usize, String, i64)>,
+    decided: BTreeMap<(usize, String, i64), Receipt>,
     /// Units and money that went back, by account, message, part and whither.
     back: BTreeMap<(usize, String, i64, String), (i128, i128)>,
     run: i128,
@@ -119,20 +119,40 @@ impl Books {
     }
 
     /// The first final receipt of a message decides; of a message in parts, the first of each part. A
-    /// source that told of parts can't tell of the whole, nor the other way round.
+    /// source that told of parts can't tell of the whole, nor the other way round. One that was reported after
+    /// 72 hours gives way to one in time that tells otherwise, or that it failed before.
     fn take_receipt(&mut self, receipt: &Receipt, received: i128) {
         if !["delivered", "failed", "expired", "rejected"].contains(&receipt.status) {
             return;
         }
         let part = receipt.part.map_or(0, |(part, _)| part);
         let known = |other: &&(usize, String, i64)| (other.0, &other.1) == (receipt.account, &receipt.id);
-        let other_way = self.decided.iter().find(known).is_some_and(|other| (other.2 == 0) != (part == 0));
-        if !other_way
-            && self.decided.insert((receipt.account, receipt.id.clone(), part))
-            && receipt.status != "delivered"
-        {
+        let other_way = self.decided.keys().find(known).is_some_and(|other| (other.2 == 0) != (part == 0));
+        let key = (receipt.account, receipt.id.clone(), part);
+        let stays = self.decided.get(&key).is_some_and(|holder| !self.gives_way(holder, receipt, received));
+        if other_way || stays {
+            return;
+        }
+        self.decided.insert(key, receipt.clone());
+        if receipt.status != "delivered" {
+            let part = |of: &Receipt| of.part.map_or(0, |(part, _)| part);
+            let same = |of: &Receipt| {
+                (of.account, &of.id, part(of)) == (receipt.account, &receipt.id, part(receipt))
+            };
+            self.failures.retain(|failure| !same(&failure.receipt));
             self.failures.push(Failure { receipt: receipt.clone(), received, answer: None });
         }
+    }
+
+    /// Whether a receipt that decided has to give way to another.
+    fn gives_way(&self, holder: &Receipt, rival: &Receipt, received: i128) -> bool {
+        let same = |sent: &&Sent| (sent.message.account, &sent.message.id) == (rival.account, &rival.id);
+        let Some(sent) = self.sent.iter().find(same) else { return false };
+        let at = i128::from(sent.message.at.0);
+        let in_time = |of: &Receipt| i128::from(of.reported.0) - at <= 72 * HOUR;
+        let otherwise = (holder.status == "delivered") != (rival.status == "delivered");
+        let before = rival.status != "delivered" && rival.reported < holder.reported;
+        !in_time(holder) && in_time(rival) && received - at <= 96 * HOUR && (otherwise || before)
     }
 
     /// Charges what can be charged; the rest waits on.
