@@ -1,6 +1,6 @@
 //! What the books rest on once something was charged. Months are those of one billing zone (D55). What was
 //! charged on receipt is made final, and what was charged on submission never is: a product that has charges
-//! keeps its `charge_on` (R86, R87, R100).
+//! keeps its `charge_on` (R86, R87, R100). Its units are posted under one name, or they would never balance.
 
 use crate::config::Config;
 use crate::store::basis::{self, Basis};
@@ -16,6 +16,11 @@ pub enum BasisError {
          \"{before}\" back, and sell what is charged otherwise as a product of its own"
     )]
     ChargeOnChanged { product: String, before: String, now: &'static str },
+    #[error(
+        "`commodity` of product {product} is \"{now}\" in products.toml, and its units stand in the books as \
+         {before}: put \"{before}\" back"
+    )]
+    CommodityChanged { product: String, before: String, now: String },
     #[error(
         "these books are kept in the billing zone {before}, and the configuration says {now}: name the file of these \
          books by --config, or put `zone = \"{before}\"` back into quittance.toml"
@@ -36,6 +41,11 @@ pub async fn check(tx: &mut Tx, config: &Config) -> Result<Basis, BasisError> {
             let (product, before) = (product.id.to_string(), before.clone());
             return Err(BasisError::ChargeOnChanged { product, before, now });
         }
+        let now = &*product.commodity;
+        if let Some(before) = noted.commodity.get(&*product.id).filter(|before| *before != now) {
+            let (product, before, now) = (product.id.to_string(), before.clone(), now.to_owned());
+            return Err(BasisError::CommodityChanged { product, before, now });
+        }
     }
     Ok(noted)
 }
@@ -51,8 +61,9 @@ pub async fn note<'p>(
         basis::note_zone(tx, config.zone.name()).await?;
     }
     for id in products {
-        if let Some(product) = config.catalog.get(id).filter(|_| !noted.charge_on.contains_key(id)) {
-            basis::note_charge_on(tx, product).await?;
+        let is_noted = noted.charge_on.contains_key(id) && noted.commodity.contains_key(id);
+        if let Some(product) = config.catalog.get(id).filter(|_| !is_noted) {
+            basis::note_product(tx, product).await?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::output::table;
 use super::{Failure, Session};
 use crate::desk::exceptions::{self, Item};
 use crate::domain::period::{Timestamp, Zone};
+use crate::store::failures::Which;
 use crate::store::returns::{ReturnRow, returned};
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +32,9 @@ pub enum ExceptionCommand {
         /// Whose message it is, where the receipt does not say
         #[arg(long)]
         account: Option<String>,
+        /// Which message it is, where the account has several of one request and recipient
+        #[arg(long, value_name = "ID")]
+        message: Option<String>,
     },
     /// Close it; no money moves. BATCH:LINE names a line that was not taken
     Dismiss {
@@ -51,8 +55,9 @@ pub async fn run(session: &Session, command: ExceptionCommand) -> Result<ExitCod
             let json: Vec<Value> = items.iter().map(|item| item_json(item, now, zone)).collect();
             session.output.show(&json!(json), || words(&items, now, zone));
         }
-        ExceptionCommand::Approve { id, reason, account } => {
-            let approved = exceptions::approve(&db, &config, &id, &reason, account.as_deref(), now).await?;
+        ExceptionCommand::Approve { id, reason, account, message } => {
+            let which = Which { account_id: account.as_deref(), message_id: message.as_deref() };
+            let approved = exceptions::approve(&db, &config, &id, &reason, which, now).await?;
             let mut json = item_json(&Item::from(approved.exception), now, zone);
             json["return"] = returned_json(&approved.returns);
             session.output.show(&json, || {

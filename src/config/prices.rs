@@ -9,7 +9,7 @@ use super::reader::{File, Place, Table};
 use super::values::{account_id, currency, destination_code, integer, moment, one_of, unit_price, word};
 use crate::domain::book::{BookFault, BookItem, PriceBook, Problem};
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
+use crate::domain::period::{Timestamp, window_start};
 use crate::domain::price::{Method, Rate, Scope, Tier};
 use crate::domain::product::{PricedBy, Product, Region};
 
@@ -95,6 +95,15 @@ impl Lists {
         let sold = check_sold(&table, products, product.as_deref());
         let methods = [("graduated", Method::Graduated), ("volume", Method::Volume)];
         let method = table.optional("method", one_of(&methods)).unwrap_or(Method::Graduated);
+        let inside = |at: Timestamp| at != Timestamp(i64::MIN) && window_start(at) != at;
+        for (key, at) in [("effective_from", Some(from)), ("effective_until", until)] {
+            if method == Method::Volume && at.is_some_and(inside) {
+                table.fault(
+                    key,
+                    "volume prices are billed by 5-minute windows: let the list begin and end with one",
+                );
+            }
+        }
         if method == Method::Volume && !table.has("tiers") {
             table.fault("method", "volume prices a month by its tiers: give tiers, or leave the method out");
         }

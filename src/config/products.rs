@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::quotas;
 use super::reader::{File, Table};
 use super::values::{
-    commodity, flag, income_branch, integer, moment, one_of, rate_ppm, text, validity, word,
+    commodity, flag, income_branch, integer, one_of, rate_ppm, text, validity, window, word,
 };
 use crate::domain::allowance::Allowance;
 use crate::domain::period::Timestamp;
@@ -159,7 +159,7 @@ fn vat(table: &mut Table<'_>) -> Vec<VatRate> {
     }
     for (index, mut row) in rows.into_iter().enumerate() {
         let rate = row.required("rate", rate_ppm);
-        let from = if index == 0 { row.optional("from", moment) } else { row.required("from", moment) };
+        let from = if index == 0 { row.optional("from", window) } else { row.required("from", window) };
         if let (Some(from), Some(before)) = (from, rates.last())
             && from <= before.from
         {

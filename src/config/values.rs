@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::domain::account::{ID_RULE, is_id};
 use crate::domain::countries::{is_country, is_destination, meant_by};
-use crate::domain::money::{Micros, MoneyFault};
-use crate::domain::period::{Timestamp, Validity, Zone};
+use crate::domain::money::{Micros, MoneyFault, check_currency};
+use crate::domain::period::{Timestamp, Validity, Zone, window_start};
 use crate::schedule::Schedule;
 
 /// Any text that says something.
@@ -93,11 +93,17 @@ pub fn money(value: &DeValue<'_>) -> Reading<Micros> {
     }
 }
 
+/// What a unit may cost: a slip of the pen with more would stop bills and digests by its sums (F75, F114).
+const DEAREST: Micros = Micros(1_000_000 * Micros::PER_UNIT);
+
 /// A price for one unit, written per `per` units. It must come to whole micro-units a unit (D38):
 /// 0.29 per 1000 is 290 micro-units.
 pub fn unit_price(per: i64) -> impl Fn(&DeValue<'_>) -> Reading<Micros> {
     move |value| {
         let price = money(value)?;
+        if price.0 / per > DEAREST.0 {
+            return Err(format!("a unit costs at most {DEAREST}, so that sums stay countable"));
+        }
         if price.0 % per == 0 {
             return Ok(Micros(price.0 / per));
         }
@@ -124,6 +130,17 @@ pub fn moment(value: &DeValue<'_>) -> Reading<Timestamp> {
         other => return Err(format!("this is {}: {MOMENT_HINT}", type_of(other))),
     };
     Timestamp::parse_rfc3339(&written).ok_or_else(|| format!("`{written}` is not a moment: {MOMENT_HINT}"))
+}
+
+/// A moment at which a 5-minute window begins: what is booked window by window changes with one.
+pub fn window(value: &DeValue<'_>) -> Reading<Timestamp> {
+    let at = moment(value)?;
+    if window_start(at) == at {
+        Ok(at)
+    } else {
+        Err("what is booked by 5-minute windows changes with one: write a time such as 00:00:00 or 08:05:00"
+            .into())
+    }
 }
 
 const MOMENT_HINT: &str = "write date, time with seconds, and offset, such as 2026-03-01T00:00:00+08:00";
@@ -210,12 +227,7 @@ pub fn zone(value: &DeValue<'_>) -> Reading<Zone> {
 
 pub fn currency(value: &DeValue<'_>) -> Reading<String> {
     let code = text(value)?;
-    let letters = code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());
-    if letters {
-        Ok(code)
-    } else {
-        Err(format!("`{code}` is not a currency: write three capital letters, such as CNY"))
-    }
+    check_currency(&code).map(|()| code)
 }
 
 /// The commodity of a product's units in the books. Currencies have three letters, units more: what

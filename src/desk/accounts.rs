@@ -4,7 +4,7 @@ use super::DeskError;
 use super::cash::{MAX_AMOUNT, check_words};
 use crate::config::Config;
 use crate::domain::account::{ID_RULE, Kind, Status, is_id};
-use crate::domain::money::Micros;
+use crate::domain::money::{Micros, check_currency};
 use crate::domain::period::Timestamp;
 use crate::notify::address::Mailbox;
 use crate::store::accounts::{self, AccountRow, NewAccount};
@@ -25,11 +25,7 @@ pub async fn add_in(tx: &mut Tx, new: &NewAccount, now: Timestamp) -> Result<(),
         return Err(DeskError::refused("bad_account_id", ID_RULE));
     }
     check_words("bad_name", "a name", &new.name, 200)?;
-    if new.currency.len() != 3 || !new.currency.bytes().all(|b| b.is_ascii_uppercase()) {
-        let message =
-            format!("`{}` is not a currency: write three capital letters, such as CNY", new.currency);
-        return Err(DeskError::refused("bad_currency", message));
-    }
+    check_currency(&new.currency).map_err(|message| DeskError::refused("bad_currency", message))?;
     check_credit_limit(new.credit_limit)?;
     new.email.as_deref().map_or(Ok(()), check_email)?;
     new.phone.as_deref().map_or(Ok(()), check_phone)?;

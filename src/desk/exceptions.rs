@@ -12,7 +12,7 @@ use crate::domain::product::ChargeOn;
 use crate::instance;
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::exceptions::{self, Closed, ExceptionRow, OpenLine};
-use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, OpenFailure};
+use crate::store::failures::{self, Answer, Answers, FailedMessage, Matched, OpenFailure, Which};
 use crate::store::returns::{self, ReturnRow};
 use crate::store::runs::{self, NewRun};
 use crate::store::scope::Scope;
@@ -59,7 +59,8 @@ impl From<ExceptionRow> for Item {
         let remedy = match (ExceptionKind::parse(&row.kind), &row.closed) {
             (_, Some(_)) => String::new(),
             (Some(ExceptionKind::AmbiguousAccount), None) => {
-                format!("quittance exception approve {number} --account A --reason T, or dismiss {number}")
+                let which = if row.account_id.is_empty() { "--account A" } else { "--message ID" };
+                format!("quittance exception approve {number} {which} --reason T, or dismiss {number}")
             }
             (Some(ExceptionKind::NoPrice), None) => {
                 format!(
@@ -149,18 +150,18 @@ pub struct Approved {
     pub returns: Vec<ReturnRow>,
 }
 
-/// Lets the failure of an exception count, as of now, though no rule lets it. `account` says whose the
-/// message is where the receipt does not.
+/// Lets the failure of an exception count, as of now, though no rule lets it. `which` says what message it is
+/// where the receipt does not.
 pub async fn approve(
     db: &Db,
     config: &Config,
     id: &str,
     reason: &str,
-    account: Option<&str>,
+    which: Which<'_>,
     now: Timestamp,
 ) -> Result<Approved, DeskError> {
     check_reason(reason)?;
-    let word = Word { number: number(id)?, reason, account, now };
+    let word = Word { number: number(id)?, reason, which, now };
     let mut tx = db.write().await?;
     match approve_in(&mut tx, config, &word).await {
         Ok(approved) => {
@@ -180,7 +181,7 @@ pub async fn approve(
 struct Word<'a> {
     number: i64,
     reason: &'a str,
-    account: Option<&'a str>,
+    which: Which<'a>,
     now: Timestamp,
 }
 
@@ -200,7 +201,7 @@ async fn approve_in(tx: &mut Tx, config: &Config, word: &Word<'_>) -> Result<App
         attempt: 1,
     };
     let run_no = runs::begin(tx, &record).await?;
-    let claimed = claimed(tx, config, &exception, word.account).await?;
+    let claimed = claimed(tx, config, &exception, word.which).await?;
     give_back(tx, config, &claimed, run_no, now).await?;
     let closed = Closed { at: now, resolution: "approved".into(), reason: word.reason.to_owned() };
     exceptions::close(tx, exception.exception_no, &closed, Some(run_no)).await?;
@@ -279,7 +280,7 @@ async fn claimed(
     tx: &mut Tx,
     config: &Config,
     exception: &ExceptionRow,
-    account: Option<&str>,
+    which: Which<'_>,
 ) -> Result<Claimed, DeskError> {
     let number = exception.exception_no;
     if exception.status == "delivered" {
@@ -300,17 +301,19 @@ async fn claimed(
         return Err(DeskError::refused("not_settled_yet", message));
     }
     failures::accept_conflict(tx, &exception.receipt).await?;
-    let failure = failures::find(tx, &exception.receipt, account).await?;
+    let failure = failures::find(tx, &exception.receipt, which).await?;
     let failure = failure.ok_or_else(|| StoreError::Corrupt(format!("exception {number} has no receipt")))?;
     let message = match &failure.message {
         Matched::One(message) => message.clone(),
         Matched::Unknown => {
-            let whose = account.map_or(String::new(), |account| format!(" of account `{account}`"));
-            let message = format!("no message `{}`{whose} has come; ingest it first", exception.message_id);
+            let whose = which.account_id.map_or(String::new(), |account| format!(" of account `{account}`"));
+            let id = which.message_id.unwrap_or(&exception.message_id);
+            let message = format!("no message `{id}`{whose} has come; ingest it first");
             return Err(DeskError::refused("no_message", message));
         }
         Matched::Ambiguous => {
-            let message = "several accounts have a message of this id: say whose it is with --account";
+            let message = "several messages answer to this receipt: say whose it is with --account, or, where one \
+                           account has them all, which with --message";
             return Err(DeskError::refused("account_needed", message));
         }
     };

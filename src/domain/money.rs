@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use iso_currency::Currency;
 use rust_decimal::Decimal;
 
 /// An amount or a price in micro-units of its account's currency: 0.045 CNY is 45,000.
@@ -20,6 +21,29 @@ pub enum MoneyFault {
     TooFine(String),
     #[error("the amount is larger than the books can hold")]
     Overflow,
+}
+
+/// Checks the code of a currency that books can be kept in: one of ISO 4217, with hundredths, for that is what
+/// is billed, invoiced and paid (D13, F77).
+///
+/// # Errors
+/// What is wrong with it, in words.
+///
+/// # Example
+/// ```
+/// use quittance::domain::money::check_currency;
+/// assert!(check_currency("CNY").is_ok());
+/// assert!(check_currency("JPY").unwrap_err().contains("no hundredths"));
+/// ```
+pub fn check_currency(code: &str) -> Result<(), String> {
+    match Currency::from_code(code).map(|currency| currency.exponent()) {
+        Some(Some(2)) => Ok(()),
+        Some(exponent) => {
+            let has = exponent.map_or("none at all".into(), |places| format!("{places} decimal places"));
+            Err(format!("`{code}` has no hundredths ({has}), which bills and payments are counted in"))
+        }
+        None => Err(format!("`{code}` is not a currency: write three capital letters, such as CNY")),
+    }
 }
 
 impl Micros {

@@ -182,8 +182,14 @@ pub fn due(plans: &[Plan], setting: &Setting, before: &Before, now: Timestamp) -
         .min_by_key(|plan| plan.burn_order())
         .or_else(|| drawn.max_by_key(|plan| (plan.last_draw, plan.burn_order())));
     let few = remaining <= setting.threshold;
+    // Who bought the next plan by hand in those days needs no other (D75).
+    let bought = |plan: &Plan, since| {
+        let later = |at| at >= since && at > plan.effective_at;
+        paying().any(|other| later(other.effective_at))
+    };
     let soon = in_use.is_some_and(|plan| {
-        now >= plan.expires_at.plus_micros(-BEFORE_END) && !before.used_up.contains(&plan.plan_no)
+        let since = plan.expires_at.plus_micros(-BEFORE_END);
+        now >= since && !before.used_up.contains(&plan.plan_no) && !bought(plan, since)
     });
     let by = match (few, soon) {
         (true, true) => DueBy::Both,

@@ -60,7 +60,7 @@ impl CsvLines {
         let CsvLines { columns, places, spans, quoted, .. } = self;
         let text = split(record, *columns, spans, quoted);
         match text {
-            Some(text) if spans.len() == *columns => Ok(Fields { text, spans, places }),
+            Some(text) if spans.len() == *columns => Ok(Fields { text, spans, places, is_object: false }),
             _ => {
                 let found = if text.is_some() { spans.len().to_string() } else { "more".to_owned() };
                 let detail =

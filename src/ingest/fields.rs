@@ -150,10 +150,15 @@ impl Lines {
 }
 
 /// A stretch of the record's text; an absent field is an empty one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub start: u32,
     pub end: u32,
+}
+
+impl Span {
+    /// Where an object does not have the field.
+    pub const ABSENT: Span = Span { start: u32::MAX, end: u32::MAX };
 }
 
 /// For each field the places where its value may stand, the first to be preferred.
@@ -176,6 +181,8 @@ pub struct Fields<'a> {
     pub(super) text: &'a str,
     pub(super) spans: &'a [Span],
     pub(super) places: &'a Places,
+    /// An object leaves out what it does not tell; a table has a cell for it, which is empty.
+    pub(super) is_object: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -185,6 +192,15 @@ impl<'a> Fields<'a> {
             let span = self.spans.get(usize::from(place))?;
             self.text.get(span.start as usize..span.end as usize).filter(|value| !value.is_empty())
         })
+    }
+
+    /// Whether a field is told, as nothing.
+    pub fn is_empty(&self, field: Field) -> bool {
+        self.is_object
+            && self.places.0[field as usize].iter().any(|&place| {
+                let span = self.spans.get(usize::from(place));
+                span.is_some_and(|span| *span != Span::ABSENT && span.start == span.end)
+            })
     }
 
     /// The value of a field that a line must have.

@@ -217,6 +217,11 @@ impl<'a> MessageJudge<'a> {
                 Ok(Size { units, too_long, differs: theirs.filter(|&theirs| theirs != units) })
             }
             (None, Some(units)) => Ok(Size { units, too_long: false, differs: None }),
+            // Nothing is one message, too.
+            (None, None) if fields.is_empty(Field::Content) => {
+                let length = measure(product.length, product.astral, fields.get(Field::SignName), "");
+                Ok(Size { units: length.segments, too_long: false, differs: None })
+            }
             (None, None) if product.length == LengthRule::Given => {
                 let detail = format!("the source counts {}: give `sms_size`", product.id);
                 Err(LineFault::new("no_size", detail))

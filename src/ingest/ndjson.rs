@@ -45,7 +45,7 @@ impl JsonLines {
         }
         let line = Line {
             text: String::new(),
-            spans: vec![Span::default(); names.len()],
+            spans: vec![Span::ABSENT; names.len()],
             seen: vec![false; names.len()],
             reading: None,
             twice: false,
@@ -70,7 +70,7 @@ impl JsonLines {
         if let Err(error) = object.deserialize(&mut json).and_then(|()| json.end()) {
             return Err(self.fault(&error, complete));
         }
-        Ok(Fields { text: &self.line.text, spans: &self.line.spans, places: &self.places })
+        Ok(Fields { text: &self.line.text, spans: &self.line.spans, places: &self.places, is_object: true })
     }
 
     fn fault(&self, error: &serde_json::Error, complete: bool) -> LineFault {
@@ -90,7 +90,7 @@ impl JsonLines {
 impl Line {
     fn begin(&mut self) {
         self.text.clear();
-        self.spans.fill(Span::default());
+        self.spans.fill(Span::ABSENT);
         self.seen.fill(false);
         self.reading = None;
         self.twice = false;

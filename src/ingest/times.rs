@@ -66,6 +66,12 @@ fn other_form(text: &str, forms: TimeForms) -> Option<Timestamp> {
     if forms.rfc2822 && first.is_ascii_alphabetic() {
         return DateTime::parse_from_rfc2822(text).ok().map(at);
     }
+    // Providers write offsets without the colon, too, as ISO 8601 allows.
+    if (forms.rfc2822 || forms.digits.is_some() || forms.zoneless.is_some())
+        && let Ok(time) = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z")
+    {
+        return Some(at(time));
+    }
     let digits = forms.digits.filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     if digits == Some(Digits::EpochMillis) {
         return text.parse::<i64>().ok()?.checked_mul(1_000).map(Timestamp);
@@ -122,6 +128,8 @@ mod tests {
             "1637807220000",
             "2021-11-24T21:27:00.000-05:00",
             "2021-11-25 02:27:00 +0000",
+            "2021-11-25T02:27:00+0000",
+            "2021-11-25T10:27:00.000+0800",
         ] {
             assert_eq!(read_time(text, ALL), Ok(moment), "{text}");
         }

@@ -120,7 +120,10 @@ impl Settling<'_> {
         let message = match &failure.message {
             Matched::One(message) => message,
             Matched::Ambiguous => {
-                let detail = "several accounts have a message of this id and the receipt names none";
+                let detail = match failure.id.account_id.is_empty() {
+                    true => "several accounts have a message of this id and the receipt names none",
+                    false => "the account has several messages of this request and recipient",
+                };
                 self.list(ExceptionKind::AmbiguousAccount, failure, detail);
                 return None;
             }

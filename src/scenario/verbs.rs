@@ -23,6 +23,7 @@ use crate::progress::Silent;
 use crate::runner::{self, Options, describe};
 use crate::store::accounts::NewAccount;
 use crate::store::charging::charges;
+use crate::store::failures::Which;
 use crate::store::{returns, status};
 
 /// Counts of a settling run that its returns do not show.
@@ -296,8 +297,8 @@ impl Stage {
     fn approve(&mut self, given: &mut Arguments<'_>) -> Said<String> {
         let id = need(given, "an exception")?;
         let reason = given.take_key("reason").unwrap_or("as the carrier told us");
-        let approved =
-            exceptions::approve(&self.db, &self.config, id, reason, given.take_key("account"), self.now);
+        let which = Which { account_id: given.take_key("account"), message_id: given.take_key("message") };
+        let approved = exceptions::approve(&self.db, &self.config, id, reason, which, self.now);
         let approved = self.runtime.block_on(approved).map_err(refusal)?;
         Ok(return_words(&approved.returns))
     }

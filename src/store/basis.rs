@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::db::{Tx, values};
+use super::db::Tx;
 use super::error::StoreError;
 use super::facts;
 use crate::domain::product::Product;
 
 const CHARGE_ON: &str = "charge_on ";
+const COMMODITY: &str = "commodity ";
 const ZONE: &str = "zone";
 
 /// What was noted.
@@ -18,17 +19,21 @@ pub struct Basis {
     pub zone: Option<String>,
     /// `receipt` or `submission`, by product.
     pub charge_on: BTreeMap<String, String>,
+    /// What its units are called in the ledger.
+    pub commodity: BTreeMap<String, String>,
 }
 
 impl Basis {
     pub async fn load(tx: &mut Tx) -> Result<Basis, StoreError> {
-        let sql = "select name, value from instance where name = $1 or name between $2 and $3";
         let mut basis = Basis::default();
-        for row in tx.rows(sql, values![ZONE, CHARGE_ON, format!("{CHARGE_ON}~")]).await? {
+        for row in tx.rows("select name, value from instance", vec![]).await? {
             let (name, value) = (row.text(0)?, row.text(1)?);
-            match name.strip_prefix(CHARGE_ON) {
-                Some(product) => _ = basis.charge_on.insert(product.to_owned(), value),
-                None => basis.zone = Some(value),
+            if name == ZONE {
+                basis.zone = Some(value);
+            } else if let Some(product) = name.strip_prefix(CHARGE_ON) {
+                basis.charge_on.insert(product.to_owned(), value);
+            } else if let Some(product) = name.strip_prefix(COMMODITY) {
+                basis.commodity.insert(product.to_owned(), value);
             }
         }
         Ok(basis)
@@ -39,6 +44,7 @@ pub async fn note_zone(tx: &mut Tx, zone: &str) -> Result<(), StoreError> {
     facts::set(tx, ZONE, zone).await
 }
 
-pub async fn note_charge_on(tx: &mut Tx, product: &Product) -> Result<(), StoreError> {
-    facts::set(tx, &format!("{CHARGE_ON}{}", product.id), product.charge_on.as_str()).await
+pub async fn note_product(tx: &mut Tx, product: &Product) -> Result<(), StoreError> {
+    facts::set(tx, &format!("{CHARGE_ON}{}", product.id), product.charge_on.as_str()).await?;
+    facts::set(tx, &format!("{COMMODITY}{}", product.id), &product.commodity).await
 }

@@ -86,8 +86,8 @@ fn streamed_columns(first_batch: i64) -> String {
 }
 
 const STREAMED_TYPES: &str = "ttttiiit";
-/// More lines than a batch can have.
-const LINES: i64 = 1 << 40;
+/// More lines than a batch can have; as many as these fit a billion batches after the first of the range.
+const LINES: i64 = 1 << 33;
 
 fn streamed<'a>(row: &[Field<'a>], first_batch: i64, suspended: bool) -> Result<Streamed<'a>, StoreError> {
     let place = row[6].int()?;
@@ -112,13 +112,16 @@ pub async fn for_each_message(
     batches: &[(i64, i64)],
     mut each: impl FnMut(Streamed<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    // Suspense may be as old as the books.
+    let first = "select coalesce(min(batch_no), 0) from suspense where run_no is null";
+    let first = tx.int(first, vec![]).await?;
     let mended = format!(
         "select {} from suspense s join messages m on m.account_id = s.account_id \
          and m.id_hi = s.id_hi and m.id_lo = s.id_lo where s.run_no is null and (s.reason <> 'unknown_account' \
          or exists (select 1 from accounts a where a.account_id = s.account_id))",
-        streamed_columns(0)
+        streamed_columns(first)
     );
-    for_each_row(tx, &mended, STREAMED_TYPES, |row| each(streamed(row, 0, true)?)).await?;
+    for_each_row(tx, &mended, STREAMED_TYPES, |row| each(streamed(row, first, true)?)).await?;
     for (first, last) in batches {
         let sql = format!(
             "select {} from messages m where m.batch_no between {first} and {last} \

@@ -13,7 +13,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
+    Transaction,
 };
 
 use super::dialect::{for_share, for_update};
@@ -277,6 +278,14 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
+/// What was answered for must outlive a crash of the server, whatever its other users are content with (F03).
+/// Stricter settings, such as those for replicas, stay.
+async fn commit_durably(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "select set_config('synchronous_commit', 'on', false) \
+               where current_setting('synchronous_commit') = 'off'";
+    sqlx::raw_sql(sql).execute(conn).await.map(|_| ())
+}
+
 /// How long a server may take to answer a client that it has nothing to do for yet.
 pub(super) const TO_CONNECT: Duration = Duration::from_secs(10);
 
@@ -296,6 +305,7 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(TO_CONNECT)
+            .after_connect(|conn, _| Box::pin(commit_durably(conn)))
             .after_release(|conn, _| Box::pin(is_clean(conn)))
     };
     let aside = pool(1).connect_lazy_with(options.clone());

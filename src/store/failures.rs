@@ -41,7 +41,7 @@ pub struct FailureId {
 pub enum Matched {
     /// It has not come yet.
     Unknown,
-    /// Several accounts have a message of this id, and the receipt names none of them.
+    /// Several messages are of this id, or of this request and recipient.
     Ambiguous,
     One(FailedMessage),
 }
@@ -170,38 +170,46 @@ impl OpenFailures {
              join failures f on f.batch_no = o.batch_no and f.line = o.line"
         );
         tx.look_up_one_by_one(true).await?;
-        let found = with_messages(tx, &portion, None).await?;
+        let found = with_messages(tx, &portion, Which::default()).await?;
         tx.look_up_one_by_one(false).await?;
         self.after = found.last().map_or(self.after, |failure| failure.place);
         Ok(found)
     }
 }
 
-/// A failure, answered or not, with its message; of several accounts' messages the one of `account`.
-pub async fn find(
-    tx: &mut Tx,
-    id: &FailureId,
-    account: Option<&str>,
-) -> Result<Option<OpenFailure>, StoreError> {
+/// Which message a receipt is about, where somebody says so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Which<'a> {
+    pub account_id: Option<&'a str>,
+    pub message_id: Option<&'a str>,
+}
+
+impl Which<'_> {
+    fn is(&self, message: &FailedMessage) -> bool {
+        self.account_id.is_none_or(|id| *message.account_id == *id)
+            && self.message_id.is_none_or(|id| message.key == MessageKey::of(id))
+    }
+}
+
+/// A failure, answered or not, with its message; of several messages that one.
+pub async fn find(tx: &mut Tx, id: &FailureId, which: Which<'_>) -> Result<Option<OpenFailure>, StoreError> {
     let FailureId { key, part, .. } = id;
-    let which =
+    let of_key =
         format!("select * from failures where id_hi = {} and id_lo = {} and part = {part}", key.hi, key.lo);
-    let found = with_messages(tx, &which, account).await?;
+    let found = with_messages(tx, &of_key, which).await?;
     Ok(found.into_iter().find(|failure| failure.id == *id))
 }
 
 async fn with_messages(
     tx: &mut Tx,
     failures: &str,
-    account: Option<&str>,
+    which: Which<'_>,
 ) -> Result<Vec<OpenFailure>, StoreError> {
     let mut found: BTreeMap<Place, OpenFailure> = BTreeMap::new();
     let mut words = Words::default();
     let mut take = |row: &[Field<'_>]| {
         let mut failure = open_failure(row, &mut words)?;
-        if let (Matched::One(message), Some(account)) = (&failure.message, account)
-            && *message.account_id != *account
-        {
+        if matches!(&failure.message, Matched::One(message) if !which.is(message)) {
             failure.message = Matched::Unknown;
         }
         let Some(known) = found.get_mut(&failure.place) else {

@@ -26,6 +26,7 @@ use quittance::progress::Silent;
 use quittance::runner::{self, Options};
 use quittance::store::accounts::NewAccount;
 use quittance::store::batches::Ingested;
+use quittance::store::failures::Which;
 use quittance::store::orders::OrderRow;
 use quittance::store::{self, Db, Dialect, digest, exceptions};
 
@@ -413,7 +414,7 @@ impl Deed {
             Deed::Review => world.run("review-mail-quotas", time(24 * 60 + round), attempt).await,
             Deed::Approve => {
                 let (db, config, id) = (&world.db, &world.config, prepared.to_string());
-                match approve(db, config, &id, "a test", None, time(round)).await {
+                match approve(db, config, &id, "a test", Which::default(), time(round)).await {
                     Ok(approved) => assert_eq!(approved.returns.len(), 1, "{approved:?}"),
                     Err(DeskError::Refused { code: "already_closed", .. }) if attempt > 1 => {}
                     Err(error) => panic!("it is not approved: {error}"),

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::support::books::{assert_sound, digest_of, read};
 use crate::support::daemon::{Daemon, EVERY_SECOND};
-use crate::support::databases::sqlite;
+use crate::support::databases::{execute, sqlite};
 use crate::support::desk::Desk;
 use crate::support::facts::wait_until;
 use crate::support::lines::{file, line};
@@ -54,6 +54,19 @@ fn crash_under(server: &Server, program: &Program, lock: &str, args: &[&str], co
     drop(lock);
     let answer = running.answer();
     assert!(codes.contains(&answer.code), "{}", answer.shown());
+}
+
+/// Also where the database, for the sake of its other users, answers before it has written anything down.
+#[test]
+fn f03_what_was_answered_for_outlives_a_crash_of_the_server() {
+    let Some(server) = Server::start() else { return };
+    execute(&server.url, "alter system set wal_writer_delay = '10s'".into());
+    execute(&server.url, "alter database books set synchronous_commit = off".into());
+    server.crash();
+    let desk = opened(&server.url);
+    desk.program.run(&["ingest", "messages", "0.csv"]).exits(0);
+    server.crash();
+    assert_eq!(desk.program.json(&["batch", "list"]).as_array().map(Vec::len), Some(1));
 }
 
 #[test]

@@ -125,8 +125,11 @@ fn r100_nothing_is_final_of_a_product_that_is_taken_out_of_the_configuration() {
             assert!(refused.shown().contains("`charge_on` of product voice"), "{}", refused.shown());
         }
         program.run(&["audit"]).exits(78).says(&["`charge_on` of product voice"]);
+        program.file("products.toml", products(&VOICE.replace("\"VOICE\"", "\"CALLS\"")));
+        let settle: &[&str] = &["--run-job", "settle-receipts", "--catch-up"];
+        program.run(settle).exits(78).says(&["`commodity` of product voice", "VOICE", "put"]);
         program.file("products.toml", products(VOICE));
-        let run = program.json(&["--run-job", "settle-receipts", "--catch-up"]);
+        let run = program.json(settle);
         assert_eq!(run["counts"]["finalised"], 1);
         program.run(&["audit"]).exits(0);
         assert_sound(&database.url);

@@ -249,6 +249,17 @@ fn more_than_500_characters_wait_unless_they_are_free() {
     assert!(units(r#"{"content_units":1001,"encoding":"GSM-7","country":"SG"}"#));
 }
 
+/// An object that tells an empty text tells a message; a table that has an empty cell tells nothing.
+#[test]
+fn an_empty_text_is_one_message() {
+    let size = |changes: &str| judged(&format!(r#"{{"sms_size":null,{changes}}}"#)).units;
+    assert_eq!(size(r#""content":"""#), 1);
+    assert_eq!(size(r#""content":"","sign_name":"云""#), 1);
+    assert_eq!(size(r#""content":"","content_units":71"#), 2);
+    let nothing = judge_json(Source::Generic, &line(r#"{"sms_size":null,"content":null}"#));
+    assert_eq!(nothing.unwrap_err().reason, "no_size");
+}
+
 #[test]
 fn a_number_without_calling_code_is_of_the_region_that_is_named() {
     for recipient in ["13800138000", "+8613800138000", "5d41402a", "95588"] {

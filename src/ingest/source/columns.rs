@@ -52,6 +52,7 @@ const ALIYUN_INTL: &[(&str, Field)] = &[
 
 const TWILIO: &[(&str, Field)] = &[
     ("MessageSid", Field::MessageId),
+    ("Sid", Field::MessageId),
     ("sid", Field::MessageId),
     ("AccountSid", Field::AccountId),
     ("account_sid", Field::AccountId),
@@ -66,6 +67,7 @@ const TWILIO: &[(&str, Field)] = &[
     ("date_created", Field::SubmitTime),
     ("DateSent", Field::SubmitTime),
     ("date_sent", Field::SubmitTime),
+    ("SentDate", Field::SubmitTime),
     ("Status", Field::Status),
     ("MessageStatus", Field::Status),
     ("status", Field::Status),
@@ -179,6 +181,7 @@ const TWILIO_RECEIPTS: &[(&str, Field)] = &[
     ("num_segments", Field::SmsSize),
     ("DateSent", Field::SendTime),
     ("date_sent", Field::SendTime),
+    ("SentDate", Field::SendTime),
     ("DateUpdated", Field::ReportTime),
     ("date_updated", Field::ReportTime),
 ];

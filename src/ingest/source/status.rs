@@ -32,7 +32,7 @@ impl Source {
             None => return Err(unknown("unknown_status", word, self.known_words())),
             Some(status) => status,
         };
-        let asked_only = said(Field::ErrCode).is_some_and(|code| self.is_no_answer(code));
+        let asked_only = said(Field::ErrCode).is_some_and(|code| self.is_no_answer(code, status));
         let status = match (self, said(Field::IsFinal)) {
             _ if asked_only => Unknown,
             (Source::Aws, Some("true")) if word == "SUCCESSFUL" => Delivered,
@@ -113,10 +113,11 @@ impl Source {
         }
     }
 
-    /// Alibaba Cloud's code for a message that was handed over and never answered, which may stand
-    /// beside any status.
-    fn is_no_answer(self, code: &str) -> bool {
-        matches!(self, Source::Aliyun | Source::AliyunIntl) && code == "REQUEST_SUCCESS"
+    /// Alibaba Cloud's code for a message that was handed over and never answered, which may stand beside any
+    /// status; or a carrier's for one that has no answer yet, which is no failure (D17).
+    fn is_no_answer(self, code: &str, status: ReceiptStatus) -> bool {
+        let unanswered = status == Failed && ["UNKNOWN", "ACCEPTD", "ENROUTE"].contains(&code);
+        matches!(self, Source::Aliyun | Source::AliyunIntl) && (unanswered || code == "REQUEST_SUCCESS")
     }
 }
 
@@ -156,7 +157,7 @@ fn aws(word: &str) -> Option<ReceiptStatus> {
     match word {
         "DELIVERED" => Some(Delivered),
         "SUCCESSFUL" => Some(Accepted),
-        "QUEUED" | "PENDING" => Some(Enroute),
+        "QUEUED" | "PENDING" | "SENT" => Some(Enroute),
         "UNKNOWN" => Some(Unknown),
         "TTL_EXPIRED" => Some(Expired),
         "BLOCKED" | "CARRIER_BLOCKED" | "PROTECT_BLOCKED" | "SPAM" => Some(Rejected),
@@ -282,6 +283,11 @@ mod tests {
         let answered = |code| status(Source::Aliyun, &[(Field::Status, "false"), (Field::ErrCode, code)]);
         assert_eq!(answered("REQUEST_SUCCESS"), Ok("unknown"));
         assert_eq!(answered("MOBILE_NOT_ON_SERVICE"), Ok("failed"));
+        for code in ["UNKNOWN", "ACCEPTD", "ENROUTE"] {
+            assert_eq!(answered(code), Ok("unknown"), "{code}");
+        }
+        let delivered = [(Field::Status, "true"), (Field::ErrCode, "UNKNOWN")];
+        assert_eq!(status(Source::Aliyun, &delivered), Ok("delivered"));
         let elsewhere = [(Field::Status, "UNDELIV"), (Field::ErrCode, "REQUEST_SUCCESS")];
         assert_eq!(status(Source::Smpp, &elsewhere), Ok("failed"));
     }
@@ -294,6 +300,7 @@ mod tests {
         assert_eq!(event("CARRIER_UNREACHABLE", "false"), Ok("enroute"));
         assert_eq!(event("CARRIER_UNREACHABLE", "true"), Ok("failed"));
         assert_eq!(event("UNKNOWN", "true"), Ok("unknown"));
+        assert_eq!(event("SENT", "false"), Ok("enroute"));
         assert_eq!(status(Source::Aws, &[(Field::Event, "TEXT_BLOCKED")]), Ok("rejected"));
     }
 
