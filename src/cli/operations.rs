@@ -13,6 +13,7 @@ use super::{Failure, Session, exit};
 use crate::config::database::read_secret;
 use crate::domain::notice::Channel;
 use crate::jobs::{self, Job, Work};
+use crate::printing;
 use crate::runner::{self, Finished, Options};
 use crate::scenario;
 use crate::store::{self, Db, Roles};
@@ -127,6 +128,7 @@ pub fn check_config(session: &Session) -> Result<ExitCode, Failure> {
     for (key, file) in config.notices.secrets() {
         read_secret(file).map_err(|fault| Failure::config(format!("{}: `{key}`: {fault}", config.place)))?;
     }
+    printing::printer(&config).map_err(|fault| Failure::config(format!("{}: {fault}", config.place)))?;
     let channels: Vec<&str> =
         Channel::ALL.iter().filter(|by| config.notices.has(**by)).map(|channel| channel.as_str()).collect();
     let products: Vec<_> = config.catalog.products.iter().map(|product| product.id.to_string()).collect();

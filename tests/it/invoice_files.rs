@@ -160,6 +160,7 @@ fn own_fonts_and_logos_are_used_or_refused_with_their_name() {
     let print = ["invoice", "export", "--month", "2026-03", "--format", "pdf", "--out", "out", "--json"];
     program.configure(&format!("{SETTINGS}\nlogo = \"logo.png\"\n"));
     program.run(&print).refuses("bad_branding").says(&["logo.png"]);
+    program.run(&["check-config"]).exits(78).says(&["logo.png", "[invoices]"]);
     program.file("logo.png", "no image");
     program.run(&print).refuses("bad_branding").says(&["logo.png", "PNG or JPEG"]);
     // A red pixel.
@@ -169,6 +170,7 @@ fn own_fonts_and_logos_are_used_or_refused_with_their_name() {
     let byte = |at: usize| u8::from_str_radix(&pixel[at..at + 2], 16).expect("hexadecimal");
     program.file("logo.png", (0..pixel.len()).step_by(2).map(byte).collect::<Vec<u8>>());
     assert_eq!(program.run(&print).exits(0).json()["written"], 4);
+    program.run(&["check-config"]).exits(0);
     program.configure(&format!("{SETTINGS}\nfont = \"font.otf\"\n"));
     program.file("font.otf", "no font");
     program.run(&print).refuses("bad_branding").says(&["font.otf"]);
