@@ -8,7 +8,7 @@ use crate::domain::money::{Micros, check_currency};
 use crate::domain::period::Timestamp;
 use crate::notify::address::Mailbox;
 use crate::store::accounts::{self, AccountRow, NewAccount};
-use crate::store::{Db, Tx};
+use crate::store::{Db, Tx, standing};
 
 /// Adds an account. The same again is refused as `account_exists`.
 pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow, DeskError> {
@@ -148,7 +148,11 @@ pub async fn release(db: &Db, account_id: &str, now: Timestamp) -> Result<Accoun
         return Err(DeskError::refused("not_held", message));
     }
     let mut after = before.clone();
-    after.status = if before.is_overdue() { Status::Suspended } else { Status::Active };
+    // At 0 it is as it was before: only something above 0 clears what is overdue (D2, R73).
+    let overdue_before = standing::before_last(&mut tx, account_id).await?.as_deref() == Some("suspended");
+    let edge = before.funds.status_after(Status::Suspended) == Ok(Status::Suspended);
+    let overdue = before.is_overdue() || (overdue_before && edge);
+    after.status = if overdue { Status::Suspended } else { Status::Active };
     after.held = None;
     accounts::hold(&mut tx, account_id, None).await?;
     accounts::save_because(&mut tx, &before, &after, &[], now, Some("released")).await?;

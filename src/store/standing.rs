@@ -86,6 +86,13 @@ impl Standings {
     }
 }
 
+/// The status before an account's last event; None where there was none.
+pub async fn before_last(tx: &mut Tx, account_id: &str) -> Result<Option<String>, StoreError> {
+    let sql =
+        "select status from account_events where account_id = $1 order by event_no desc limit 1 offset 1";
+    tx.row(sql, values![account_id]).await?.map(|row| row.text(0)).transpose()
+}
+
 /// A change of an account's status as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingEvent {
