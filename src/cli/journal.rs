@@ -1,7 +1,8 @@
 //! `journal export`.
 
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
@@ -88,6 +89,10 @@ pub async fn run(session: &Session, command: JournalCommand) -> Result<ExitCode,
     };
     let name = path.display().to_string();
     let unwritten = |error| DeskError::Write(name.clone(), error);
+    if !may_replace(&path).map_err(unwritten)? {
+        let text = format!("{name} is there, and no journal of ours: name another file, or remove it");
+        return Err(DeskError::refused("file_exists", text).into());
+    }
     let mut file = WholeFile::create(&path).map_err(unwritten)?;
     let exported = export(&db, config.zone, wanted, &mut file, &*progress).await;
     db.close().await;
@@ -98,6 +103,18 @@ pub async fn run(session: &Session, command: JournalCommand) -> Result<ExitCode,
     file.flush().and_then(|()| file.replace()).map_err(unwritten)?;
     tell(session, &name, &written);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a path is free, or has a journal that an earlier export wrote. Nothing else is replaced, the books
+/// least of all.
+fn may_replace(path: &Path) -> io::Result<bool> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        file => file?,
+    };
+    let mut begins = Vec::new();
+    Read::by_ref(&mut file).take(Format::BEGINS.len() as u64).read_to_end(&mut begins)?;
+    Ok(begins.is_empty() || begins == Format::BEGINS.as_bytes())
 }
 
 fn tell(session: &Session, file: &str, written: &Written) {

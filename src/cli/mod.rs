@@ -318,7 +318,9 @@ impl Session {
                 Ok((DatabaseUrl::new("sqlite://quittance.db"), "nobody, so it is in this directory".into()))
             }
         };
-        found.map_err(Failure::config)
+        let found = found.map_err(Failure::config)?;
+        check_spool(config, &found.0)?;
+        Ok(found)
     }
 
     pub fn now(&self) -> Timestamp {
@@ -335,6 +337,34 @@ impl Session {
 
     pub fn progress(&self) -> Box<dyn crate::progress::Progress + Send> {
         progress::watch(self.global.no_progress)
+    }
+}
+
+/// What lies in a spool is taken in and moved away: it can't be where the books or their configuration are.
+fn check_spool(config: &Config, url: &DatabaseUrl) -> Result<(), Failure> {
+    let directory = |file: &Path| {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        parent.canonicalize().ok()
+    };
+    let Some(spool) = config.spool.as_deref().and_then(|dir| dir.canonicalize().ok()) else { return Ok(()) };
+    let books = store::file_of(url.expose());
+    let of_books = books.as_deref().map(|file| ("books", file));
+    let others = [
+        ("configuration", &config.place),
+        ("products", &config.products_place),
+        ("prices", &config.prices_place),
+    ];
+    // What is built in lies nowhere.
+    let of_config =
+        others.into_iter().map(|(what, place)| (what, Path::new(place))).filter(|(_, file)| file.is_file());
+    match of_books.into_iter().chain(of_config).find(|(_, file)| directory(file).as_deref() == Some(&spool)) {
+        None => Ok(()),
+        Some((what, file)) => Err(Failure::config(format!(
+            "{}: `spool.dir` is the directory of the {what} ({}), which would be taken in and moved away: name one of \
+             its own",
+            config.place,
+            file.display()
+        ))),
     }
 }
 

@@ -9,6 +9,7 @@ use super::output::{count, table};
 use super::{Failure, Session};
 use crate::config::Config;
 use crate::config::notices::{LOCALES, Mail, MailRoute};
+use crate::desk::accounts;
 use crate::desk::notices::{self, Message};
 use crate::domain::notice::{Channel, NoticeKind};
 use crate::domain::period::Zone;
@@ -206,7 +207,12 @@ pub async fn run(session: &Session, command: NoticeCommand) -> Result<ExitCode, 
     let (now, output) = (session.now(), session.output);
     match command {
         NoticeCommand::List { failed, account, limit } => {
-            let rows = deliveries::list(&mut db.read().await?, account.as_deref(), failed, limit).await?;
+            let mut tx = db.read().await?;
+            if let Some(id) = &account {
+                accounts::find(&mut tx, id).await?;
+            }
+            let rows = deliveries::list(&mut tx, account.as_deref(), failed, limit).await?;
+            tx.rollback().await?;
             let all: Vec<_> = rows.iter().map(|row| delivery_json(row, config.zone)).collect();
             output.show(&json!(all), || list_words(&rows, config.zone));
         }

@@ -51,7 +51,11 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        let exit = if error.is_busy() { exit::BUSY } else { exit::FAILED };
+        let exit = match &error {
+            StoreError::Url(_) => exit::BAD_CONFIG,
+            busy if busy.is_busy() => exit::BUSY,
+            _ => exit::FAILED,
+        };
         Failure { exit, message: describe(&error), code: None }
     }
 }

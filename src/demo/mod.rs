@@ -76,14 +76,21 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What tells a demo's directory from one where somebody keeps books.
+const MARK: &str = ".quittance-demo";
+
 /// Empties what an earlier demo left, and nothing else.
 fn prepare_dir(dir: &Path) -> Result<std::path::PathBuf, Failure> {
     let failed = |error: std::io::Error| Failure::other(format!("{} can't be used: {error}", dir.display()));
-    let database = dir.join("quittance.db");
-    if dir.exists() && !database.exists() && std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
+    let (database, mark) = (dir.join("quittance.db"), dir.join(MARK));
+    if dir.exists() && !mark.exists() && std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
         let dir = dir.display();
-        return Err(Failure::other(format!("{dir} holds other files; name an empty directory with --dir")));
+        return Err(Failure::other(format!(
+            "{dir} holds files that no demo left; name an empty directory with --dir, or remove it"
+        )));
     }
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    std::fs::write(&mark, "The books here are a demo's: the next one begins them anew.\n").map_err(failed)?;
     for name in ["quittance.db", "quittance.db-wal", "quittance.db-shm"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),

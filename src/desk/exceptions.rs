@@ -242,6 +242,13 @@ fn check_reason(reason: &str) -> Result<(), DeskError> {
 }
 
 fn number(id: &str) -> Result<i64, DeskError> {
+    if let Some(place) = place(id) {
+        let text = format!(
+            "`{id}` is a line that was not taken: once its cause is mended run `quittance batch retry {}`, or dismiss it",
+            place.batch_no
+        );
+        return Err(DeskError::refused("no_failure", text));
+    }
     id.parse().map_err(|_| unknown(id))
 }
 

@@ -78,7 +78,8 @@ async fn write(
 ) -> Result<Written, DeskError> {
     let Some((earliest, latest)) = journal::span(tx).await? else { return Ok(Written::default()) };
     let (earliest, latest) = (zone.day_of(earliest), zone.day_of(latest));
-    let first = wanted.from.unwrap_or(earliest);
+    // Days before the first entry, or after the last, are there and empty.
+    let first = wanted.from.unwrap_or_else(|| wanted.to.map_or(earliest, |to| to.min(earliest)));
     let last = wanted.to.unwrap_or(latest).max(first);
     let (from, upto) = (zone.day_start(first), zone.day_start(last.next()));
     let format = wanted.format;

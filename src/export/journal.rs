@@ -113,6 +113,9 @@ pub struct Head {
 }
 
 impl Format {
+    /// What a journal begins with.
+    pub const BEGINS: &str = "; The provider's books, ";
+
     pub fn head(self, head: &Head) -> String {
         match self {
             Format::Hledger => hledger::head(head),

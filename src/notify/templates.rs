@@ -295,7 +295,21 @@ impl Templates {
 
     /// Whether a request's body to an SMS gateway can be filled in.
     pub fn check_request(&self, body: &str) -> Result<(), String> {
-        self.request(body, "+8613800000000", "text \"quoted\"", "signature", "id").map(|_| ())
+        self.request(body, "+8613800000000", "text \"quoted\"", "signature", "id")?;
+        // A filter turns what is not there into something, such as null.
+        let environment = self.environment();
+        let template = environment.template_from_str(body).map_err(|error| told_error(&error))?;
+        let known = ["phone", "text", "signature", "id"];
+        let mut unknown: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+        unknown.retain(|name| !known.contains(&name.as_str()));
+        unknown.sort();
+        match unknown.first() {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "there is no `{name}`; a body may use {{{{ phone }}}}, {{{{ text }}}}, {{{{ signature }}}} and \
+                 {{{{ id }}}}"
+            )),
+        }
     }
 
     /// The body of a request to an SMS gateway.

@@ -236,7 +236,7 @@ impl Stage {
                 "code" => "reject_code",
                 other => other,
             };
-            let value = if key == "content" { value.repeat(times) } else { value.to_owned() };
+            let value = if key == "content" { repeated(value, times)? } else { value.to_owned() };
             line.insert(key.to_owned(), value.into());
         }
         for index in 1..=count {
@@ -377,16 +377,28 @@ impl Stage {
         let product = given.take_key("product").unwrap_or("sms-domestic");
         let known =
             self.config.catalog.get(product).ok_or_else(|| format!("there is no product {product}"))?;
-        let text = text.repeat(usize::try_from(times).map_err(|error| error.to_string())?);
+        let text = repeated(text, usize::try_from(times).map_err(|error| error.to_string())?)?;
         let length = measure(known.length, known.astral, given.take_key("sign"), &text);
         Ok(format!("{} {} -> {} messages\n", length.units, length.encoding.as_str(), length.segments))
+    }
+}
+
+/// A text so many times, up to what a message may be in a story.
+fn repeated(text: &str, times: usize) -> Said<String> {
+    const LONGEST: usize = 1_000_000;
+    match text.len().checked_mul(times) {
+        Some(..=LONGEST) => Ok(text.repeat(times)),
+        _ => Err(format!("times is too many: a text is at most {LONGEST} bytes long")),
     }
 }
 
 fn rebuild(config: &mut Config, change: impl FnOnce(&mut Vec<Rate>, &mut Vec<Package>)) -> Said<()> {
     let (mut rates, mut packages) = (config.book.rates.clone(), config.book.packages.clone());
     change(&mut rates, &mut packages);
-    config.book = PriceBook::new(rates, packages).map_err(|faults| format!("{faults:?}"))?;
+    config.book = PriceBook::new(rates, packages).map_err(|faults| {
+        let words: Vec<String> = faults.iter().map(|fault| fault.problem.to_string()).collect();
+        words.join("; ")
+    })?;
     Ok(())
 }
 

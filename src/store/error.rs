@@ -18,6 +18,10 @@ pub enum StoreError {
          certificate does"
     )]
     Tls { place: String, source: sqlx::Error },
+    #[error(
+        "{place} is the database of another program (it has the table `{table}`); name a file of its own"
+    )]
+    Foreign { place: String, table: String },
     #[error("SQLite has no roles: whoever can read the file reads the books; leave --roles out")]
     NoRoles,
     #[error("the database has no quittance schema; run `quittance migrate` once")]

@@ -3,6 +3,8 @@
 //! `db` is the connection layer, `dialect` what must differ; the others load and save one
 //! aggregate each, whole.
 
+use std::path::PathBuf;
+
 use sha2::{Digest, Sha256};
 
 mod arriving;
@@ -75,6 +77,11 @@ pub fn check_url(url: &str) -> Result<(), StoreError> {
     url::check(url)
 }
 
+/// The file of a SQLite database; None where the URL names a server.
+pub fn file_of(url: &str) -> Option<PathBuf> {
+    url::file(url)
+}
+
 /// Opens a database that is ready for use: SQLite is created and migrated as needed, PostgreSQL
 /// must have been migrated.
 pub async fn open(url: &str) -> Result<Db, StoreError> {
@@ -127,6 +134,23 @@ pub async fn migrate(db: &Db, named: Option<Roles>) -> Result<Option<Roles>, Sto
     Ok(roles)
 }
 
+/// A file in which another program keeps its tables is not given ours. On PostgreSQL that is what schemas are for.
+async fn refuse_foreign(db: &Db) -> Result<(), StoreError> {
+    if db.dialect() == Dialect::Postgres {
+        return Ok(());
+    }
+    let mut tx = db.read().await?;
+    let sql = "select m.name, d.file from sqlite_master m join pragma_database_list d on d.name = 'main' \
+               where m.type = 'table' and m.name not like 'sqlite\\_%' escape '\\' \
+               and not exists (select 1 from sqlite_master where name = '_sqlx_migrations') order by m.name limit 1";
+    let found = tx.row(sql, vec![]).await?;
+    tx.rollback().await?;
+    match found {
+        None => Ok(()),
+        Some(row) => Err(StoreError::Foreign { place: row.text(1)?, table: row.text(0)? }),
+    }
+}
+
 /// Brings the schema of a database without roles up to date.
 pub async fn prepare(db: &Db) -> Result<(), StoreError> {
     prepare_as(db, None).await
@@ -134,6 +158,7 @@ pub async fn prepare(db: &Db) -> Result<(), StoreError> {
 
 /// Applies the missing migrations and gives the instance its own key for recipient hashes.
 async fn prepare_as(db: &Db, roles: Option<&Roles>) -> Result<(), StoreError> {
+    refuse_foreign(db).await?;
     db.migrate(roles.map(Roles::owner)).await?;
     let mut key = [0u8; 32];
     getrandom::fill(&mut key).map_err(|e| StoreError::Corrupt(format!("no randomness for a key: {e}")))?;

@@ -1,6 +1,7 @@
 //! What a database URL comes to: checked parameters, and TLS that can't be talked away.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use sqlx::ConnectOptions;
@@ -89,6 +90,14 @@ pub(super) fn check_file(url: &str) -> Result<(), StoreError> {
         None | Some("" | ":memory:") => Err(StoreError::Url("it names no file".into())),
         Some(_) => Ok(()),
     }
+}
+
+/// The file of a SQLite database; None where the URL names a server.
+pub(super) fn file(url: &str) -> Option<PathBuf> {
+    SqliteConnectOptions::from_str(url)
+        .ok()
+        .filter(|_| url.starts_with("sqlite:"))
+        .map(|o| o.get_filename().to_owned())
 }
 
 /// Server and database in words, without user and password.

@@ -25,6 +25,7 @@ mod housekeeping;
 mod mail;
 mod invoice_files;
 mod journal;
+mod kept_safe;
 mod letters;
 mod bill_letters;
 mod notices;

@@ -1,0 +1,89 @@
+//! Slips of the hand that must not cost anybody their books: a command that is told to write, or to look for
+//! work, where something else lies.
+
+use std::fs;
+
+use crate::support::databases::sqlite;
+use crate::support::program::Program;
+
+/// A program in a directory of its own, where its books are, too.
+fn at_home() -> Program {
+    let program = Program::configured();
+    program.run(&["account", "add", "mine", "--name", "Mine"]).exits(0);
+    program
+}
+
+fn has_mine(program: &Program) {
+    program.run(&["account", "show", "mine"]).exits(0);
+}
+
+#[test]
+fn a_demo_does_not_take_the_place_of_books() {
+    let program = at_home();
+    program.run(&["demo", "--dir", "."]).exits(1).says(&["files that no demo left", "--dir"]);
+    has_mine(&program);
+}
+
+#[test]
+fn a_journal_takes_the_place_of_a_journal_only() {
+    let program = at_home();
+    program.run(&["account", "top-up", "mine", "5", "--reference", "cash"]).exits(0);
+    let export = |to: &str| program.run(&["journal", "export", "--format", "hledger", "--out", to, "--json"]);
+    program.file("notes.txt", "of somebody");
+    for name in ["quittance.db", "notes.txt"] {
+        export(name).refuses("file_exists").says(&[name]);
+    }
+    has_mine(&program);
+    for _ in 0..2 {
+        export("books.journal").exits(0);
+    }
+    // Days before the first entry are there, and empty.
+    let days = ["--to", "2026-02-01", "--out", "before.journal"];
+    let told = program.json(&[&["journal", "export", "--format", "hledger"][..], &days].concat());
+    assert_eq!(told["transactions"], 0, "{told}");
+}
+
+#[test]
+fn a_spool_is_not_where_books_or_their_configuration_are() {
+    let mut program = at_home();
+    fs::create_dir(program.path("conf")).expect("a directory");
+    for (dir, what) in [(".", "configuration"), ("..", "books")] {
+        program.configure("");
+        for name in ["quittance.toml", "products.toml", "prices.toml"] {
+            let text = fs::read_to_string(program.path(name)).expect("it is there");
+            let spool =
+                if name == "quittance.toml" { format!("[spool]\ndir = \"{dir}\"\n") } else { String::new() };
+            program.file(&format!("conf/{name}"), format!("{text}{spool}"));
+        }
+        program.set("QUITTANCE_CONFIG", "conf/quittance.toml");
+        for command in [&["check-config"][..], &["--run-job", "ingest-spool"]] {
+            program.run(command).exits(78).says(&["spool.dir", what]);
+        }
+    }
+    has_mine(program.set("QUITTANCE_CONFIG", "quittance.toml"));
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let database = sqlite();
+    let program = Program::on(&database);
+    let file = database.url.trim_start_matches("sqlite://").to_owned();
+    let made = std::process::Command::new("sqlite3").args([&file, "create table theirs (x)"]).output();
+    if made.is_err() {
+        eprintln!("SKIPPED: sqlite3 is missing");
+        return;
+    }
+    let before = fs::read(&file).expect("it is there");
+    program.run(&["status"]).exits(1).says(&["another program", "theirs"]);
+    let tables = std::process::Command::new("sqlite3").args([&file, ".tables"]).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&tables.stdout).trim(), "theirs");
+    assert!(!before.is_empty());
+}
+
+#[test]
+fn a_url_that_can_not_be_used_is_a_fault_of_the_configuration() {
+    for url in ["sqlite://x.db?foo=bar", "postgres://u@h/d?connections=0", "postgres://u@h/d?foo=bar"] {
+        let program = Program::on_url(url);
+        program.run(&["status"]).exits(78).says(&["the database URL can't be used"]);
+    }
+}
