@@ -26,6 +26,7 @@ mod mail;
 mod invoice_files;
 mod journal;
 mod letters;
+mod message_list;
 mod bill_letters;
 mod notices;
 mod notices_http;
