@@ -17,6 +17,7 @@ mod invoice_files;
 mod invoices;
 mod journal;
 mod manual;
+mod messages;
 mod notices;
 mod operations;
 mod orders;
@@ -177,6 +178,9 @@ enum Command {
     Notice(notices::NoticeCommand),
     /// What an account sent in a month, and why not all of it is billed
     Usage(usage::UsageArgs),
+    /// What became of each message
+    #[command(subcommand)]
+    Message(messages::MessageCommand),
     /// The books, for other programs
     #[command(subcommand)]
     Journal(journal::JournalCommand),
@@ -260,6 +264,7 @@ async fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Fa
         Some(Command::Inbox(args)) => notices::inbox(session, args).await,
         Some(Command::Notice(command)) => notices::run(session, command).await,
         Some(Command::Usage(args)) => usage::run(session, args).await,
+        Some(Command::Message(command)) => messages::run(session, command).await,
         Some(Command::Journal(command)) => journal::run(session, command).await,
         Some(Command::Explain(command)) => explain::run(session, command).await,
         Some(Command::Length(args)) => prices::length(session, &args),

@@ -10,6 +10,7 @@ pub mod exceptions;
 pub mod invoice_files;
 pub mod invoices;
 pub mod journal;
+pub mod messages;
 pub mod notices;
 pub mod orders;
 pub mod quotas;

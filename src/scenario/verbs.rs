@@ -67,6 +67,7 @@ impl Stage {
             "renewal" => self.renewal(&mut given),
             "notices" => self.notices(&mut given),
             "usage" => self.usage(&mut given),
+            "messages" => self.messages(&mut given),
             "bill" => self.bill(&mut given),
             "bills" => self.bills(&mut given),
             "invoice" => self.invoice(&mut given),

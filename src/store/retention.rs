@@ -174,6 +174,21 @@ pub async fn of_account(tx: &mut Tx, account_id: &str) -> Result<i64, StoreError
     tx.int(sql, values![account_id]).await
 }
 
+/// Whether messages of an account from one moment up to another may be among those that are no longer kept:
+/// which of a batch they were, nobody knows any more.
+pub async fn may_lack(
+    tx: &mut Tx,
+    account_id: &str,
+    (from, upto): (Timestamp, Timestamp),
+) -> Result<bool, StoreError> {
+    if from >= Retired::load(tx).await?.before || of_account(tx, account_id).await? == 0 {
+        return Ok(false);
+    }
+    let sql = "select count(*) from (select 1 from batches where kind = 'messages' and retired > 0 \
+               and last_submit >= $1 and first_submit < $2 limit 1) found";
+    Ok(tx.int(sql, values![from.0, upto.0]).await? > 0)
+}
+
 /// The sum of all final receipts that are no longer kept.
 pub async fn receipts(tx: &mut Tx) -> Result<RowSum, StoreError> {
     let known = facts::get(tx, RETIRED_RECEIPTS).await?;

@@ -6,6 +6,7 @@
 
 use super::db::{Dialect, Tx};
 use super::error::StoreError;
+use super::value::literal;
 
 /// The accounts that a question is about.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl Scope {
             Dialect::Sqlite => "main.",
             Dialect::Postgres => "",
         };
-        let mut list: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        let mut list: Vec<String> = ids.iter().map(|id| literal(id)).collect();
         if list.is_empty() {
             // Of no accounts there are no rows; an empty list is no SQL.
             list.push("null".to_owned());

@@ -72,21 +72,42 @@ pub async fn charges<'a>(
     let rows = super::many::rows_with(tx, "account_id, run, first, last", spans, &select).await?;
     tx.look_up_one_by_one(false).await?;
     for row in rows {
-        let (account, window, run) = (row.text(0)?, row.int(1)?, row.int(2)?);
-        if !wanted.get(&(&*account, run)).is_some_and(|windows| windows.contains(&window)) {
-            continue;
+        let key = charge_key(&row)?;
+        let windows = wanted.get(&(&*key.account_id, key.run_no));
+        if windows.is_some_and(|windows| windows.contains(&key.window)) {
+            found.entry(key).or_default().push(charge(&row)?);
         }
-        let key = ChargeKey {
-            account_id: account.into(),
-            window,
-            run_no: run,
-            product: row.text(3)?.into(),
-            template_type: row.text(4)?.into(),
-            country: row.text(5)?.into(),
-        };
-        found.entry(key).or_default().push(charge(&row)?);
     }
     Ok(found)
+}
+
+/// What allowances gave an account for the windows from one moment up to another.
+pub async fn free_charges(
+    tx: &mut Tx,
+    account_id: &str,
+    from: i64,
+    upto: i64,
+) -> Result<BTreeMap<ChargeKey, Vec<Charge>>, StoreError> {
+    let sql = format!(
+        "select {CHARGE} from charges c where c.account_id = $1 and c.window_start >= $2 and c.window_start < $3 \
+         and c.plan_no < 0 order by c.run_no, c.first_unit"
+    );
+    let mut found: BTreeMap<ChargeKey, Vec<Charge>> = BTreeMap::new();
+    for row in tx.rows(sql, values![account_id, from, upto]).await? {
+        found.entry(charge_key(&row)?).or_default().push(charge(&row)?);
+    }
+    Ok(found)
+}
+
+fn charge_key(row: &Row) -> Result<ChargeKey, StoreError> {
+    Ok(ChargeKey {
+        account_id: row.text(0)?.into(),
+        window: row.int(1)?,
+        run_no: row.int(2)?,
+        product: row.text(3)?.into(),
+        template_type: row.text(4)?.into(),
+        country: row.text(5)?.into(),
+    })
 }
 
 fn charge(row: &Row) -> Result<Charge, StoreError> {

@@ -6,6 +6,7 @@
 //! the bill.
 
 mod counting;
+mod listing;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,8 @@ use super::db::{Row, Tx, values};
 use super::error::StoreError;
 use super::facts;
 use crate::domain::period::{Day, Month, Timestamp, Zone};
+
+pub use self::listing::{ListedMessage, Status, Wanted, for_each_message};
 
 /// Counts of messages of one kind and day, in units but for the attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,7 +152,7 @@ pub async fn write(
     if days.is_empty() {
         return Ok(0);
     }
-    let counting = Counting { days: &days, runs, of_account: false, now: Timestamp(i64::MAX) };
+    let counting = Counting { days: &days, runs, account: None, now: Timestamp(i64::MAX) };
     let query = counting.query(tx).await?;
     let numbers: Vec<_> =
         days.iter().enumerate().map(|(index, (day, ..))| format!("({index}, {})", day.number())).collect();
@@ -189,7 +192,7 @@ pub async fn of_account(
             continue;
         }
         let runs = Runs { after, upto: None };
-        let counting = Counting { days: &days, runs, of_account: true, now };
+        let counting = Counting { days: &days, runs, account: Some("$1"), now };
         let query = counting.query(tx).await?;
         for row in tx.rows(query, values![account_id]).await? {
             let place = usize::try_from(row.int(1)?).ok();

@@ -49,6 +49,11 @@ impl From<Option<&str>> for Value {
     }
 }
 
+/// A text in SQL, for queries that are streamed and so take no values.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// The values of a statement, in the order of `$1, $2, ...`.
 macro_rules! values {
     ($($value:expr),* $(,)?) => { vec![$($crate::store::value::Value::from($value)),*] };

@@ -27,6 +27,7 @@ mod invoice_files;
 mod journal;
 mod kept_safe;
 mod letters;
+mod message_list;
 mod bill_letters;
 mod notices;
 mod notices_http;

@@ -1,5 +1,6 @@
 //! Usage against a count by hand: random messages and receipts over two weeks, handed in early and
-//! late, charged and settled now and then, and each day counted from the rules alone (R127-R132).
+//! late, charged and settled now and then, and each day counted from the rules alone (R127-R132). The list
+//! of messages must sum up to it whenever it is asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -257,7 +258,7 @@ fn story(messages: &[Message], runs: &[(bool, bool)]) -> (String, Vec<String>) {
         }
         script += "---\n";
         if charge {
-            script += "\nusage acme 2026-02\nusage acme 2026-03\n---\n";
+            script += "\nusage acme 2026-02\nusage acme 2026-03\nmessages acme 2026-02\nmessages acme 2026-03\n---\n";
             let days = by_hand.days(messages, step);
             expected
                 .extend(days.iter().filter(|(_, line)| **line != Line::default()).map(|(d, l)| told(*d, l)));
@@ -269,9 +270,43 @@ fn story(messages: &[Message], runs: &[(bool, bool)]) -> (String, Vec<String>) {
 /// The lines about days that a script's `usage` said.
 fn days_said(said: &str) -> Vec<String> {
     said.lines()
-        .filter(|line| line.starts_with("2026-") && line.chars().nth(10) == Some(' '))
+        .filter(|line| line.starts_with("2026-") && line.get(10..12) == Some("  "))
         .map(str::to_owned)
         .collect()
+}
+
+/// The same from the lists of messages that the script said: each list summed by day.
+fn days_listed(said: &str) -> Vec<String> {
+    let (mut days, mut list): (_, BTreeMap<i64, Line>) = (Vec::new(), BTreeMap::new());
+    for line in said.lines().chain([""]) {
+        if line.starts_with("2026-") && line.get(10..12) != Some("  ") {
+            let date = chrono::NaiveDate::parse_from_str(&line[..10], "%Y-%m-%d").expect("a day");
+            let begin = chrono::NaiveDate::from_ymd_opt(2026, 2, 27).expect("a day");
+            add_listed(line, list.entry((date - begin).num_days()).or_default());
+        } else {
+            let list = std::mem::take(&mut list);
+            days.extend(list.iter().filter(|(_, line)| **line != Line::default()).map(|(d, l)| told(*d, l)));
+        }
+    }
+    days
+}
+
+/// Adds `time  id  class  status  2 sent  1 billed  1 delivered ...`, where units that all fared alike are
+/// told by the status alone.
+fn add_listed(line: &str, day: &mut Line) {
+    let words: Vec<&str> = line.split("  ").collect();
+    let units = |what: &str| -> i64 {
+        let word = words.iter().find_map(|word| word.strip_suffix(what)?.strip_suffix(' '));
+        word.map_or(0, |units| units.parse().expect("a count"))
+    };
+    let (status, sent) = (words[3], units("sent"));
+    day[0] += i64::from(status != "inbound" && !words.contains(&"not in usage"));
+    day[1] += sent;
+    for (place, what) in (2..).zip(["delivered", "failed", "unknown", "pending"]) {
+        day[place] += if status == what { sent } else { units(what) };
+    }
+    day[6] += units("free");
+    day[7] += units("billed");
 }
 
 fn check(mut messages: Vec<Message>, runs: Vec<(bool, bool)>) -> Result<(), TestCaseError> {
@@ -287,6 +322,11 @@ fn check(mut messages: Vec<Message>, runs: Vec<(bool, bool)>) -> Result<(), Test
         if days != expected {
             let first = days.iter().zip(&expected).find(|(said, counted)| said != counted);
             return Err(TestCaseError::fail(format!("said and counted: {first:#?}\n{said}")));
+        }
+        let listed = days_listed(&said);
+        if listed != days {
+            let first = listed.iter().zip(&days).find(|(listed, said)| listed != said);
+            return Err(TestCaseError::fail(format!("listed and said: {first:#?}\n{said}")));
         }
     }
     Ok(())

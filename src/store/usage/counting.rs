@@ -18,24 +18,29 @@ pub struct Counting<'a> {
     /// Days that follow each other; rows name them by their place here.
     pub days: &'a [(Day, Timestamp, Timestamp)],
     pub runs: Runs,
-    /// Of one account only, the statement's first parameter.
-    pub of_account: bool,
+    /// Of one account only: its id in SQL, a parameter or a literal.
+    pub account: Option<&'a str>,
     /// Messages whose time for receipts is over by then, and which have none, are unknown.
     pub now: Timestamp,
 }
 
 /// Which kinds of receipts there are at all: rare ones cost each message a look.
-struct Kinds {
+pub(super) struct Kinds {
     by_part: bool,
     by_request: bool,
+}
+
+impl Kinds {
+    pub(super) async fn load(tx: &mut Tx) -> Result<Kinds, StoreError> {
+        Ok(Kinds { by_part: any(tx, "part > 0").await?, by_request: any(tx, "biz_id is not null").await? })
+    }
 }
 
 impl Counting<'_> {
     /// Rows of account, place of the day, product, template type, country, then the counts: attempts,
     /// submitted, delivered, failed, unknown, free, billed, suspense, uncharged, allowance.
     pub async fn query(&self, tx: &mut Tx) -> Result<String, StoreError> {
-        let kinds =
-            Kinds { by_part: any(tx, "part > 0").await?, by_request: any(tx, "biz_id is not null").await? };
+        let kinds = Kinds::load(tx).await?;
         let batches = self.batches(tx).await?;
         let counts = [
             "attempts",
@@ -61,16 +66,16 @@ impl Counting<'_> {
         ))
     }
 
-    fn from(&self) -> i64 {
+    pub(super) fn from(&self) -> i64 {
         self.days.first().map_or(0, |(_, begins, _)| begins.0)
     }
 
-    fn upto(&self) -> i64 {
+    pub(super) fn upto(&self) -> i64 {
         self.days.last().map_or(0, |(.., ends)| ends.0)
     }
 
     /// The first and the last batch that may hold such messages.
-    async fn batches(&self, tx: &mut Tx) -> Result<(i64, i64), StoreError> {
+    pub(super) async fn batches(&self, tx: &mut Tx) -> Result<(i64, i64), StoreError> {
         let sql = format!(
             "select min(batch_no), max(batch_no) from batches where kind = 'messages' and first_submit < $1 \
              and last_submit >= $2 and {}",
@@ -81,46 +86,54 @@ impl Counting<'_> {
         Ok((row.opt_int(0)?.unwrap_or(0), row.opt_int(1)?.unwrap_or(-1)))
     }
 
-    /// Messages with the same fate: those of batches, and those that were or are in suspense, which
-    /// their batch's run did not charge.
-    fn groups(&self, (first, last): (i64, i64), kinds: &Kinds) -> String {
-        let fate = fate(kinds);
-        let (delivered, failed) =
-            if kinds.by_part { (parts(kinds, "="), parts(kinds, "<>")) } else { ("0".into(), "0".into()) };
-        let columns = |state: &str| {
+    /// Messages with the same fate.
+    fn groups(&self, batches: (i64, i64), kinds: &Kinds) -> String {
+        let columns = |state: &str, _: &str| {
+            let told = |what: String| told(state, &what);
             format!(
                 "m.account_id, {} as place, m.product, m.template_type, m.country, {KIND} as kind, {state} as state, \
-                 {} as ripe, case when {SENT} and {state} <> 'suspense' then {fate} end as fate, \
-                 count(*) as messages, sum(m.units) as units, \
-                 sum(case when {SENT} and {state} <> 'suspense' then {delivered} else 0 end) as delivered_parts, \
-                 sum(case when {SENT} and {state} <> 'suspense' then {failed} else 0 end) as failed_parts",
+                 {} as ripe, {} as fate, count(*) as messages, sum(m.units) as units, \
+                 sum(coalesce({}, 0)) as delivered_parts, sum(coalesce({}, 0)) as failed_parts",
                 self.place("m.submit_time"),
-                self.ripe()
+                self.ripe(),
+                told(fate(kinds, "r.status")),
+                told(parts(kinds, "=")),
+                told(parts(kinds, "<>")),
             )
         };
-        let submitted = format!(
-            "m.submit_time >= {} and m.submit_time < {}{}",
-            self.from(),
-            self.upto(),
-            if self.of_account { " and m.account_id = $1" } else { "" }
-        );
+        self.messages(batches, columns, "group by 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    }
+
+    /// Columns of the messages `m`, which are told how each stands and which run charged it: of those of
+    /// batches, and of those that were or are in suspense, which their batch's run did not charge.
+    pub(super) fn messages(
+        &self,
+        (first, last): (i64, i64),
+        columns: impl Fn(&str, &str) -> String,
+        end: &str,
+    ) -> String {
+        let mut submitted = format!("m.submit_time >= {} and m.submit_time < {}", self.from(), self.upto());
+        let mut suspended = String::new();
+        if let Some(account) = self.account {
+            submitted += &format!(" and m.account_id = {account}");
+            suspended = format!(" and s.account_id = {account}");
+        }
         format!(
             "select {} from messages m join batches b on b.batch_no = m.batch_no \
              where m.batch_no between {first} and {last} and {submitted} and {} \
              and not exists (select 1 from suspense s where s.account_id = m.account_id and s.id_hi = m.id_hi \
-                             and s.id_lo = m.id_lo) group by 1, 2, 3, 4, 5, 6, 7, 8, 9 \
+                             and s.id_lo = m.id_lo) {end} \
              union all select {} from suspense s join messages m on m.account_id = s.account_id \
-             and m.id_hi = s.id_hi and m.id_lo = s.id_lo where {submitted} and {}{} group by 1, 2, 3, 4, 5, 6, 7, 8, 9",
-            columns("case when b.run_no is null then 'uncharged' else 'charged' end"),
+             and m.id_hi = s.id_hi and m.id_lo = s.id_lo where {submitted} and {}{suspended} {end}",
+            columns("case when b.run_no is null then 'uncharged' else 'charged' end", "b.run_no"),
             self.runs.name("b.run_no"),
-            columns("case when s.run_no is null then 'suspense' else 'charged' end"),
+            columns("case when s.run_no is null then 'suspense' else 'charged' end", "s.run_no"),
             self.runs.name("s.run_no"),
-            if self.of_account { " and s.account_id = $1" } else { "" },
         )
     }
 
     /// Whether nothing that comes now would be in time.
-    fn ripe(&self) -> String {
+    pub(super) fn ripe(&self) -> String {
         format!("case when m.submit_time < {} then 1 else 0 end", self.now.0.saturating_sub(IN_TIME))
     }
 
@@ -133,7 +146,7 @@ impl Counting<'_> {
             self.from(),
             self.upto(),
             self.runs.name(run),
-            if self.of_account { " and account_id = $1" } else { "" },
+            self.account.map_or(String::new(), |account| format!(" and account_id = {account}")),
         )
     }
 
@@ -159,14 +172,14 @@ async fn any(tx: &mut Tx, what: &str) -> Result<bool, StoreError> {
     Ok(tx.int(sql, vec![]).await? > 0)
 }
 
-const SENT: &str = "(m.disposition is null or m.disposition = 'too_long')";
+pub(super) const SENT: &str = "(m.disposition is null or m.disposition = 'too_long')";
 
-const KIND: &str = "case when m.disposition = 'inbound' then 'inbound' \
+pub(super) const KIND: &str = "case when m.disposition = 'inbound' then 'inbound' \
     when m.disposition = 'rejected' and m.reject_code = 'blacklist' then 'blacklist' \
     when m.disposition = 'rejected' then 'rejected' else 'sent' end";
 
-/// Counts of a group of messages.
-const COUNTS: &str = "case when kind in ('sent', 'rejected') then messages else 0 end as attempts, \
+/// Counts of a group of messages, or of one.
+pub(super) const COUNTS: &str = "case when kind in ('sent', 'rejected') then messages else 0 end as attempts, \
     case when kind = 'sent' then units else 0 end as submitted, \
     case when fate = 'delivered' then units when fate is null then delivered_parts else 0 end as delivered, \
     case when fate <> 'delivered' then units when fate is null then failed_parts else 0 end as failed, \
@@ -200,15 +213,34 @@ fn receipts(kinds: &Kinds) -> String {
     )
 }
 
-/// The status of the first receipt of a whole message (D15, D46).
-fn fate(kinds: &Kinds) -> String {
-    format!("(select r.status {} and r.part = 0 order by r.batch_no, r.line limit 1)", receipts(kinds))
+/// What receipts say of a message in such a state: of one that no carrier was asked to deliver, or that
+/// waits in suspense, nothing is counted.
+pub(super) fn told(state: &str, what: &str) -> String {
+    format!("case when {SENT} and {state} <> 'suspense' then {what} end")
+}
+
+/// A column of the first receipt of a whole message (D15, D46): of its status its fate.
+pub(super) fn fate(kinds: &Kinds, column: &str) -> String {
+    format!("(select {column} {} and r.part = 0 order by r.batch_no, r.line limit 1)", receipts(kinds))
 }
 
 /// How many parts of a message were delivered (`=`), or failed (`<>`).
-fn parts(kinds: &Kinds, delivered: &str) -> String {
-    format!(
-        "(select count(distinct r.part) {} and r.part between 1 and m.units and r.status {delivered} 'delivered')",
-        receipts(kinds)
-    )
+pub(super) fn parts(kinds: &Kinds, delivered: &str) -> String {
+    if !kinds.by_part {
+        return "0".into();
+    }
+    format!("(select count(distinct r.part) {} and r.status {delivered} 'delivered')", of_parts(kinds))
+}
+
+/// When the last part that counts was reported.
+pub(super) fn last_part(kinds: &Kinds) -> String {
+    if kinds.by_part {
+        format!("(select max(r.report_time) {})", of_parts(kinds))
+    } else {
+        "cast(null as bigint)".into()
+    }
+}
+
+fn of_parts(kinds: &Kinds) -> String {
+    format!("{} and r.part between 1 and m.units", receipts(kinds))
 }
