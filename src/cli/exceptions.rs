@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::table;
+use super::output::{table, with_times};
 use super::{Failure, Session};
 use crate::desk::exceptions::{self, Item};
 use crate::domain::period::{Timestamp, Zone};
@@ -92,7 +92,7 @@ pub fn item_json(item: &Item, now: Timestamp, zone: Zone) -> Value {
         "line": item.place.map(|place| place.line),
         "opened_at": item.opened_at.map(|at| zone.format(at)),
         "age_hours": age_hours(item, now),
-        "detail": item.detail,
+        "detail": with_times(&item.detail, zone),
         "resolution": closed.map(|closed| &closed.resolution),
         "reason": closed.map(|closed| &closed.reason),
         "closed_at": closed.map(|closed| zone.format(closed.at)),
@@ -130,7 +130,7 @@ fn words(items: &[Item], now: Timestamp, zone: Zone) -> String {
             text(&item.account_id),
             format!("{}{part}", text(&item.message_id)),
             age,
-            item.detail.clone(),
+            with_times(&item.detail, zone),
             resolved.unwrap_or_else(|| item.remedy.clone()),
         ]
     };

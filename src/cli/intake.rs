@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{count, table};
+use super::output::{count, table, with_times};
 use super::{Failure, Session, exit};
 use crate::config::Config;
 use crate::desk::{self, DeskError};
+use crate::domain::period::Zone;
 use crate::ingest::Kind;
 use crate::ingest::records::Format;
 use crate::ingest::source::Source;
@@ -216,8 +217,8 @@ pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failur
                 return Err(unknown_batch(batch).into());
             }
             let lines = batches::lines(&mut tx, batch).await?;
-            let json: Vec<Value> = lines.iter().map(line_json).collect();
-            session.output.show(&json!(json), || rejects(batch, &lines));
+            let json: Vec<Value> = lines.iter().map(|line| line_json(line, config.zone)).collect();
+            session.output.show(&json!(json), || rejects(batch, &lines, config.zone));
         }
         Batch::Retry { batch } => {
             let retried = desk::batches::retry_batch(&db, &config, batch, session.now()).await?;
@@ -242,18 +243,18 @@ fn unknown_batch(batch: i64) -> DeskError {
     DeskError::refused("unknown_batch", format!("there is no batch {batch}; see `quittance batch list`"))
 }
 
-fn line_json(line: &LineRow) -> Value {
+fn line_json(line: &LineRow, zone: Zone) -> Value {
     json!({
         "line": line.line,
         "verdict": line.verdict,
         "reason": line.reason,
-        "detail": line.detail,
+        "detail": with_times(&line.detail, zone),
         "raw": line.raw,
         "retried_in": line.retried_in.map(|batch| batch.to_string()),
     })
 }
 
-fn rejects(batch: i64, lines: &[LineRow]) -> String {
+fn rejects(batch: i64, lines: &[LineRow], zone: Zone) -> String {
     if lines.is_empty() {
         return format!("Batch {batch}: every line was accepted.");
     }
@@ -263,7 +264,7 @@ fn rejects(batch: i64, lines: &[LineRow]) -> String {
             row.line.to_string(),
             row.verdict.clone(),
             row.reason.clone(),
-            format!("{}{retried}", row.detail),
+            format!("{}{retried}", with_times(&row.detail, zone)),
         ]
     };
     table(&[">line", "verdict", "reason", "detail"], lines.iter().map(row).collect())

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::ConfigError;
 use crate::desk::DeskError;
+use crate::domain::period::{Timestamp, Zone};
 use crate::intake::IntakeError;
 use crate::runner::describe;
 use crate::store::StoreError;
@@ -47,6 +48,21 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Failure {
         Failure { exit: exit::USAGE, message: message.into(), code: None }
     }
+}
+
+/// What is said of a line, with the times of messages as people write them: the books keep microseconds.
+pub fn with_times(detail: &str, zone: Zone) -> String {
+    const NAME: &str = "submit_time ";
+    const WAS: &str = ", was ";
+    let told = || -> Option<String> {
+        let (before, rest) = detail.split_once(NAME)?;
+        let (is, rest) = rest.split_once(WAS)?;
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let (was, after) = rest.split_at(end);
+        let time = |micros: &str| micros.parse().ok().map(|micros| zone.format(Timestamp(micros)));
+        Some(format!("{before}{NAME}{}{WAS}{}{after}", time(is)?, time(was)?))
+    };
+    told().unwrap_or_else(|| detail.to_owned())
 }
 
 impl From<StoreError> for Failure {

@@ -141,6 +141,8 @@ fn suspense_and_lines_that_were_not_taken_wait_in_the_same_list() {
         );
         assert!(listed[0]["remedy"].as_str().expect("words").contains("account add"));
         assert!(listed[1]["remedy"].as_str().expect("words").contains("batch retry 1"));
+        let approve = ["exception", "approve", "1:2", "--reason", "seen", "--json"];
+        program.run(&approve).refuses("no_failure").says(&["batch retry 1"]);
         for id in ["1:2", "1:4"] {
             program.run(&["exception", "dismiss", id, "--reason", "seen"]).exits(0);
             program

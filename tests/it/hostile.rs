@@ -138,7 +138,10 @@ fn f49_of_two_contents_under_one_id_the_first_wins_and_the_other_is_listed() {
         let others = [
             (line("m-1", "acme", "verification", "3", NINE), "units 3, was 1"),
             (line("m-1", "acme", "promotional", "1", NINE), "template_type promotional, was verification"),
-            (plain("m-1").replace("09:00:00", "09:00:01"), "submit_time"),
+            (
+                plain("m-1").replace("09:00:00", "09:00:01"),
+                "submit_time 2026-03-01T09:00:01+08:00, was 2026-03-01T09:00:00+08:00",
+            ),
             (plain("m-1").replace(",CN,", ",HK,"), "country HK, was CN"),
             (plain("m-1").replace("accepted", "rejected"), "state rejected, was accepted"),
         ];

@@ -251,6 +251,8 @@ fn text_messages_go_through_a_gateway_with_its_key_and_their_length() {
          \"content\": {{{{ text|tojson }}}}, \"ref\": {{{{ id|tojson }}}}}}'\n",
         receiver.port
     );
+    program.configure(&config.replace("phone|tojson", "phnoe|tojson"));
+    program.run(&["check-config"]).exits(78).says(&["there is no `phnoe`", "{{ phone }}"]);
     program.configure(&config);
     program.set("QUITTANCE_LOG", "debug");
     let answer = program.run(&["--run-job", "deliver-notifications", "--json"]).exits(0);
