@@ -6,11 +6,13 @@
 //! anew. Of messages that are no longer kept it takes the charges as given ([`given`]).
 
 pub mod given;
+mod money;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::given::Given;
+pub use self::money::MoneyBack;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
 use crate::domain::price::{Method, Rate, Scope};
@@ -86,6 +88,7 @@ pub struct History {
     pub left_out: Vec<((i64, i64), i64)>,
     /// What was charged for messages that are no longer kept.
     pub given: Given,
+    pub money_back: Vec<MoneyBack>,
 }
 
 /// A line of the recount: what it is about, and how much of it there is.
@@ -295,7 +298,7 @@ impl<'a> Recount<'a> {
             match (plan_no, price.unwrap_or_default()) {
                 (0, price) => {
                     self.add(&format!("{place} at {price}"), 1);
-                    self.add("unbilled", price);
+                    self.accrue(product, window, price);
                 }
                 (FREE, _) => self.add(&format!("{place} free"), 1),
                 (plan_no, _) => self.add(&format!("{place} from plan {plan_no}"), 1),
@@ -416,7 +419,7 @@ impl<'a> Recount<'a> {
             let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);
             for unit in back.filter(|unit| !unit.given_back) {
                 unit.given_back = true;
-                self.give_back_unit(unit, &charged.class, failed, billed);
+                self.give_back_unit(unit, &charged, failed, billed);
             }
             self.charged.insert(failed.key, Charged { units, ..charged });
         }
@@ -441,8 +444,8 @@ impl<'a> Recount<'a> {
         })
     }
 
-    fn give_back_unit(&mut self, unit: &Unit, class: &Class, failed: &Failed, billed: Option<Option<i128>>) {
-        let [product, _, country] = class;
+    fn give_back_unit(&mut self, unit: &Unit, of: &Charged, failed: &Failed, billed: Option<Option<i128>>) {
+        let [product, _, country] = &of.class;
         let takes = |plan: &&mut Plan| {
             plan.drawn.is_some()
                 && plan.bought.product == *product
@@ -467,7 +470,7 @@ impl<'a> Recount<'a> {
                 format!("plan {}", plan.bought.plan_no)
             }
             (None, 0) => {
-                self.add("unbilled", -price);
+                self.accrue(product, of.window, -price);
                 format!("unbilled at {price}")
             }
             (None, _) => {
@@ -481,6 +484,7 @@ impl<'a> Recount<'a> {
 
     fn finish(mut self) -> Sums {
         self.give_back(i64::MAX, i64::MAX);
+        self.split_money_back();
         for plan in &self.plans {
             let name = format!("plan {}", plan.bought.plan_no);
             *self.sums.entry(name).or_default() += i128::from(plan.remaining);

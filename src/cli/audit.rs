@@ -59,6 +59,7 @@ pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure
         "accounts": found.accounts,
         "messages": found.messages,
         "findings": found.findings,
+        "warnings": found.warnings,
         "parked": parked.iter().map(|parked| json!({
             "account_id": parked.account_id,
             "fault": parked.fault,
@@ -93,6 +94,7 @@ fn words(ids: &[String], found: &Audit, parked: &[Parked]) -> String {
         lines.push("Not all could be booked. Parked, until what is wrong with them is mended:".into());
         lines.extend(parked.iter().map(|parked| format!("{}: {}", parked.account_id, parked.fault)));
     }
+    lines.extend(found.warnings.iter().map(|warning| format!("Not a fault of the books: {warning}")));
     lines.join("\n")
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{Failure, Session};
 use crate::daemon::{self, DaemonError, Setup};
 use crate::runner::describe;
+use crate::store::durable;
 
 pub async fn run(session: &Session) -> Result<ExitCode, Failure> {
     if session.as_of().is_some() {
@@ -12,6 +13,11 @@ pub async fn run(session: &Session) -> Result<ExitCode, Failure> {
     }
     let config = session.config()?;
     let db = session.open(&config).await?;
+    let mut tx = db.read().await?;
+    for warning in durable::warnings(&mut tx).await? {
+        tracing::warn!("{warning}");
+    }
+    tx.rollback().await?;
     let again = session.clone();
     let setup = Setup { db, config, reload: Box::new(move || again.load()), catch_up: session.catch_up() };
     match daemon::run(setup).await {

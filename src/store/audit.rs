@@ -67,9 +67,11 @@ pub type BilledRow = (i64, String, String, i64, i64);
 pub type AllowedRow = (String, i64, i64, i64);
 /// Run, window, plan, price of a unit and units of a charge; its class.
 pub type GivenChargeRow = ([i64; 5], [String; 3]);
-/// The message; part, plan that had paid, plan that took it (0: none), price of a unit and units; what money
-/// was given back to.
-pub type GivenReturnRow = (Key, [i64; 5], String);
+/// The message; part, plan that had paid, plan that took it (0: none), price of a unit, units and charged window;
+/// what money was given back to, and the product.
+pub type GivenReturnRow = (Key, [i64; 6], String, String);
+/// Run, charged window, run that charged, plan that had paid, amount and net of money that went back; its class.
+pub type MoneyBackRow = ([i64; 6], [String; 3]);
 /// Plan, order, size, start, end and refund (0: none); product; countries.
 pub type PlanRow = ([i64; 6], String, String);
 
@@ -98,6 +100,7 @@ pub struct Rows {
     pub retired_run: i64,
     pub given_charges: BTreeMap<String, Vec<GivenChargeRow>>,
     pub given_returns: BTreeMap<String, Vec<GivenReturnRow>>,
+    pub money_back: BTreeMap<String, Vec<MoneyBackRow>>,
     /// What the books hold, in the words of the recount.
     pub stored: BTreeMap<String, BTreeMap<String, i128>>,
 }
@@ -119,6 +122,11 @@ const STORED: &[&str] = &[
     "select account_id, 'balance' as name, balance as amount from accounts",
     "select account_id, 'unbilled' as name, unbilled as amount from accounts",
     "select account_id, 'due' as name, due as amount from accounts",
+    "select account_id, 'accrued ' || cast(month as text) || ' ' || product || ' ' || cast(vat_ppm as text) as name, \
+       gross as amount from accruals",
+    "select s.account_id, 'refund difference' as name, s.amount from postings s \
+       join entries e on e.account_id = s.account_id and e.entry_no = s.entry_no \
+     where s.ledger = 'Income:RefundDifference' and e.cause like 'return:%'",
     "select account_id, 'plan ' || cast(plan_no as text) as name, remaining as amount from plans",
     "select account_id, 'tier ' || cast(month as text) || ' ' || product || ' ' || class as name, units as amount from tier_counters",
     "select account_id, 'charge ' || cast(window_start as text) || ' run ' || cast(run_no as text) || ' ' || product \
@@ -206,6 +214,13 @@ impl Rows {
             rows.failed.entry(row.text(0)?).or_default().push(failed);
         }
         rows.load_given(tx, of).await?;
+        let money_back = "select account_id, run_no, window_start, charge_run, from_plan, amount, net, product, \
+                          template_type, country from returns where money_to = 'balance'";
+        for row in tx.rows(of(money_back), vec![]).await? {
+            let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?];
+            let back = (numbers, [row.text(7)?, row.text(8)?, row.text(9)?]);
+            rows.money_back.entry(row.text(0)?).or_default().push(back);
+        }
         for sql in STORED {
             for row in tx.rows(of(sql), vec![]).await? {
                 rows.add_stored(&row)?;
@@ -232,11 +247,11 @@ impl Rows {
         }
         let returns = format!(
             "select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, units, \
-             coalesce(money_to, '') as money_to from returns where charge_run <= {run_no}"
+             coalesce(money_to, '') as money_to, window_start, product from returns where charge_run <= {run_no}"
         );
         for row in tx.rows(of(&returns), vec![]).await? {
-            let numbers = [row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?, row.int(7)?];
-            let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?);
+            let numbers = [row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?, row.int(7)?, row.int(9)?];
+            let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?, row.text(10)?);
             self.given_returns.entry(row.text(0)?).or_default().push(back);
         }
         Ok(())

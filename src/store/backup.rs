@@ -1,11 +1,11 @@
-//! A copy of the books while they are in use (F19).
+//! A copy of the books while they are in use (F19), and whether a SQLite database is whole.
 
 use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::db::{Db, Dialect};
+use super::db::{Conn, Db, Dialect, Tx};
 use super::error::StoreError;
 
 /// Copies a SQLite database, as it is at this moment, into an empty file, and checks the copy. Others go
@@ -27,14 +27,25 @@ pub async fn copy_into(db: &Db, file: &Path) -> Result<(), StoreError> {
 async fn check(file: &Path) -> Result<(), StoreError> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true).immutable(true);
     let mut copy: SqliteConnection = options.disable_statement_logging().connect().await?;
-    let found: Vec<String> = sqlx::query_scalar("pragma integrity_check(5)").fetch_all(&mut copy).await?;
-    let lost = sqlx::query("pragma foreign_key_check").fetch_all(&mut copy).await?;
+    let faults = faults(&mut copy).await?;
     copy.close().await?;
-    if found != ["ok"] {
-        return Err(StoreError::BadCopy(found.join("; ")));
+    if faults.is_empty() { Ok(()) } else { Err(StoreError::BadCopy(faults.join("; "))) }
+}
+
+/// What is wrong with the pages, indexes and references of a SQLite database (I35); nothing of PostgreSQL, which
+/// sees to that itself.
+pub async fn faults_of(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    match tx.conn() {
+        Conn::Sqlite(tx) => Ok(faults(tx).await?),
+        Conn::Postgres(_) => Ok(Vec::new()),
     }
-    if !lost.is_empty() {
-        return Err(StoreError::BadCopy(format!("{} rows refer to nothing", lost.len())));
-    }
-    Ok(())
+}
+
+async fn faults(conn: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
+    let mut faults: Vec<String> =
+        sqlx::query_scalar("pragma integrity_check(5)").fetch_all(&mut *conn).await?;
+    faults.retain(|fault| fault != "ok");
+    let lost = sqlx::query("pragma foreign_key_check").fetch_all(&mut *conn).await?.len();
+    faults.extend((lost > 0).then(|| format!("{lost} rows refer to nothing")));
+    Ok(faults)
 }

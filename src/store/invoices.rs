@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use super::bills;
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
-use super::scope::Scope;
 use crate::domain::invoice::{
     Allowance, CreditNote, Invoice, InvoiceKind, InvoiceLine, InvoiceType, Party, VatShare,
 };
@@ -257,8 +256,8 @@ pub async fn add_return(
         .map(|_| ())
 }
 
-const INVOICES: &str = "select i.account_id, i.invoice_id, i.number, i.kind, i.ref, i.type, i.currency, i.net, i.vat, \
-    i.total, i.issued_at, i.content, i.hash, r.number, r.at, i.invoice_no from invoices i \
+pub(super) const INVOICES: &str = "select i.account_id, i.invoice_id, i.number, i.kind, i.ref, i.type, i.currency, \
+    i.net, i.vat, i.total, i.issued_at, i.content, i.hash, r.number, r.at, i.invoice_no from invoices i \
     left join invoice_returns r on r.account_id = i.account_id and r.invoice_no = i.invoice_no";
 
 /// An invoice by its id (`acme-i1`) or its number, with its number among the account's invoices.
@@ -320,27 +319,8 @@ pub async fn count_between(tx: &mut Tx, from: Timestamp, upto: Timestamp) -> Res
     tx.int(sql, values![from.0, upto.0]).await
 }
 
-/// Invoices whose content has another hash than when they were issued (I24).
-pub async fn changed(tx: &mut Tx, scope: &Scope) -> Result<Vec<String>, StoreError> {
-    const PORTION: usize = 1_000;
-    let sql = format!("{INVOICES} where i.invoice_id > $1 order by i.invoice_id limit {PORTION}");
-    let sql = scope.narrow(&sql);
-    let (mut changed, mut after) = (Vec::new(), String::new());
-    loop {
-        let rows = tx.rows(&*sql, values![&after]).await?;
-        for row in &rows {
-            let (invoice, content, known) = invoice(row)?;
-            changed.extend((hash(&invoice, &content) != known).then_some(invoice.number));
-            after = invoice.invoice_id;
-        }
-        if rows.len() < PORTION {
-            return Ok(changed);
-        }
-    }
-}
-
 /// An invoice, its content as it is kept, and its hash.
-fn invoice(row: &Row) -> Result<(Invoice, String, String), StoreError> {
+pub(super) fn invoice(row: &Row) -> Result<(Invoice, String, String), StoreError> {
     let number = row.text(2)?;
     let corrupt = || StoreError::Corrupt(format!("the content of invoice {number}"));
     let text = row.text(11)?;
@@ -454,7 +434,7 @@ impl Content {
     }
 }
 
-fn hash(invoice: &Invoice, content: &str) -> String {
+pub(super) fn hash(invoice: &Invoice, content: &str) -> String {
     let words = [
         &invoice.account_id,
         &invoice.invoice_id,

@@ -36,6 +36,7 @@ pub mod charging;
 pub mod coupons;
 pub mod deliveries;
 pub mod digest;
+pub mod durable;
 pub mod exceptions;
 pub mod expiry;
 pub mod failures;

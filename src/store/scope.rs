@@ -34,6 +34,7 @@ const TABLES: &[&str] = &[
     "account_events",
     "account_kinds",
     "accounts",
+    "accruals",
     "bill_lines",
     "billed_prices",
     "bills",

@@ -43,8 +43,9 @@ fn open(url: &str) -> Desk {
     run(&desk, &["--run-job", "settle-receipts"]);
     run(&desk, &["account", "penalize", "acme", "3", "--reason", "a test"]);
     run(&desk, &["account", "withdraw", "acme", "10", "--reference", "out"]);
-    desk.program.at("2026-03-06T10:00:00+08:00");
-    run(&desk, &["--run-job", "settle-receipts"]);
+    // By then what was sent is final.
+    desk.program.at("2026-03-09T10:00:00+08:00");
+    run(&desk, &["--run-job", "settle-receipts", "--catch-up"]);
     desk
 }
 
@@ -76,14 +77,61 @@ const FAULTS: &[(&str, &str)] = &[
     ("update orders set paid = paid - 1", "balance"),
     ("update plans set expires_at = effective_at + 1", "a recount"),
     ("update account_months set tiers = replace(tiers, '\"verification\",', '\"verification\",1')", "tier"),
+    ("update account_months set accruals = replace(accruals, '60000,', '60000,9')", "I15 accruals"),
+    ("update account_months set accruals = '[]'", "I15 accruals"),
+    ("update account_months set month = month + 1", "accrued"),
+    (BY_OTHERS, "I15 what was charged"),
+    (NOT_FINAL, "I15 what was charged"),
+    (NO_PENALTY, "I15 a penalty"),
+    ("update postings set ledger = 'Income:Breakage' where ledger = 'Income:Penalty'", "I15 each"),
+    ("update postings set commodity = 'USD' where commodity = 'CNY'", "in its currency"),
+    ("update accounts set entries = entries + 1", "I33"),
+    ("update postings set entry_no = entry_no + 1000 where ledger = 'Assets:Bank'", "I33"),
+    ("delete from penalties", "I03"),
+    ("update top_ups set at = at + 1", "I03"),
+    ("update orders set placed_at = placed_at + 1", "I03"),
+    ("update withdrawals set reference = 'in'", "I03"),
+    ("update accounts set status = 'suspended'", "I30"),
+    ("update accounts set closed_at = 1", "I30"),
+    ("update accounts set held = 'spam'", "I30"),
+    ("update accounts set status = 'suspended', credit_limit = 5", "I05"),
+    ("update receipts set status = 'delivered' where status = 'failed'", "I27"),
+    ("update failures set line = line + 1000 where part = 0", "I27"),
+    (
+        "update failures set answer = 'late' where answer = 'returned'",
+        "I13 a failure that was answered as late",
+    ),
+    ("update failures set answer = 'no_money' where answer = 'returned'", "I13 a failure that gave nothing"),
+    ("update failures set answer = 'exception' where answer = 'returned'", "I13 a failure that was listed"),
+    ("delete from failures where answer = 'returned'", "I27"),
+    ("update suspense set line = line + 1 where account_id = 'stranger'", "I09 what is"),
+    ("delete from batches where kind = 'receipts'", "I28"),
 ];
+
+/// A cent that a plan earned is shown as earned by pay-as-you-go.
+const BY_OTHERS: &str = "update postings set amount = amount + case when ledger like '%:Plan' then 10000 \
+    else -10000 end \
+    where ledger in ('Income:SMS:Domestic:Plan', 'Income:SMS:Domestic:Payg')";
+/// A cent that is earned is shown as pending.
+const NOT_FINAL: &str = "update postings set amount = amount + case when ledger like '%:Plan' then 10000 \
+    else -10000 end \
+    where ledger in ('Income:SMS:Domestic:Plan', 'Liabilities:Pending:Receipt') and entry_no = (select entry_no \
+      from postings where ledger = 'Income:SMS:Domestic:Plan' and account_id = 'acme')";
+/// A cent of a penalty is shown as VAT of some order.
+const NO_PENALTY: &str = "update postings set amount = amount - 10000 where ledger = 'Income:Penalty'";
 
 const OPENED_AGAIN: &str =
     "insert into open_failures (batch_no, line) select batch_no, line from failures where run_no is not null";
 
 /// Those of these that are no account's own.
-const OF_ALL: &[&str] =
-    &["update batches set rejected = rejected + 1, accepted = accepted - 1", OPENED_AGAIN];
+const OF_ALL: &[&str] = &[
+    "update batches set rejected = rejected + 1, accepted = accepted - 1",
+    OPENED_AGAIN,
+    "update suspense set line = line + 1 where account_id = 'stranger'",
+    "delete from batches where kind = 'receipts'",
+    "update receipts set status = 'delivered' where status = 'failed'",
+    "update failures set line = line + 1000 where part = 0",
+];
 
 #[test]
 fn a_planted_fault_is_found_and_sound_books_are_said_to_be_so() {
@@ -112,14 +160,100 @@ fn a_planted_fault_is_found_and_sound_books_are_said_to_be_so() {
     });
 }
 
+/// Faults in what was billed, invoiced and given back of a billed month.
+const BILLED: &[(&str, &str)] = &[
+    ("update returns set bill_month = null where money_to = 'balance'", "I25"),
+    ("update returns set bill_month = bill_month + 1 where money_to = 'balance'", "I25"),
+    ("update returns set bill_month = bill_month - 1 where money_to = 'balance'", "I25"),
+    (
+        "update bill_lines set amount = amount - 1 where kind = 'refund'",
+        "I25 money for failures is on the bill",
+    ),
+    ("update invoices set amount = amount + 10000", "I24 an invoice"),
+    ("update invoices set currency = 'USD'", "I26"),
+    ("update orders set invoice_no = 7", "I24 an order"),
+    ("update bills set issued_at = issued_at + 1", "I03"),
+    (
+        "update postings set amount = amount - 10000 where ledger = 'Income:RoundDown'",
+        "I22 what a bill leaves out",
+    ),
+    (IN_VAT, "refund difference"),
+];
+
+/// A cent of what giving back cost is shown as VAT.
+const IN_VAT: &str = "update postings set amount = amount + case when ledger = 'Income:RefundDifference' then 10000 \
+    else -10000 end where ledger in ('Income:RefundDifference', 'Liabilities:VAT:Pending') and entry_no in \
+    (select entry_no from postings where ledger = 'Income:RefundDifference' and account_id = 'acme')";
+
+/// Books with a bill, an invoice for it, and money for a failure of a billed month: of a plan that is over.
+fn billed(url: &str) -> Desk {
+    let mut desk = Desk::open_url(url);
+    let run = |desk: &Desk, args: &[&str]| {
+        let answer = desk.program.run(args);
+        assert!([0, 3].contains(&answer.code), "{args:?}\n{}", answer.shown());
+    };
+    let jobs = ["aggregate-charges", "settle-receipts", "expire-plans", "monthly-bills"];
+    let all_jobs = |desk: &Desk| jobs.iter().for_each(|job| run(desk, &["--run-job", job, "--catch-up"]));
+    desk.program.at("2026-03-01T08:00:00+08:00");
+    run(&desk, &["account", "add", "other", "--name", "Another"]);
+    run(&desk, &["order", "place", "acme", "sms-domestic-200"]);
+    let message = |n: usize| {
+        let day = if n < 3 { "2026-03-30" } else { "2026-03-31" };
+        line(&format!("m-{n}"), "acme", "verification", "1", &format!("{day}T09:{:02}:00+08:00", n % 60))
+    };
+    desk.program.at("2026-03-31T10:00:00+08:00");
+    desk.take("m.csv", file(&(0..221).map(message).collect::<Vec<_>>()));
+    run(&desk, &["--run-job", "aggregate-charges", "--catch-up"]);
+    desk.program.at("2026-04-01T00:40:00+08:00");
+    all_jobs(&desk);
+    run(&desk, &["invoice", "issue", "acme", "--bill", "2026-03"]);
+    // The plan, whose units are used up, is over when the failures are known.
+    block_on(crate::support::books::change(
+        &desk.url,
+        "update plans set expires_at = 1774972800000000 where account_id = 'acme'",
+    ));
+    let failed = (0..3).map(|n| format!("m-{n},acme,failed,2026-03-31T10:00:00+08:00\n"));
+    let failed =
+        failed.fold("message_id,account_id,status,report_time\n".to_owned(), |all, line| all + &line);
+    desk.program.at("2026-04-01T09:00:00+08:00");
+    desk.program.file("r.csv", failed);
+    run(&desk, &["ingest", "receipts", "r.csv"]);
+    all_jobs(&desk);
+    desk.program.at("2026-05-01T00:40:00+08:00");
+    all_jobs(&desk);
+    desk
+}
+
+#[test]
+fn a_fault_in_what_was_billed_is_found() {
+    on_both(|database| {
+        let desk = billed(&database.url);
+        desk.program.run(&["audit"]).exits(0);
+        block_on(async {
+            let db = store::open(&desk.url).await.expect("the database opens");
+            for (fault, words) in BILLED {
+                let mut tx = db.write().await.expect("it can be written");
+                let found = planted(&db, &mut tx, fault).await;
+                assert!(found.iter().any(|found| found.contains(words)), "{fault}\nwas told as {found:#?}");
+                tx.rollback().await.expect("it is taken back");
+            }
+            db.close().await;
+        });
+    });
+}
+
 /// Plants a fault and gives what the audit says.
 async fn planted(db: &Db, tx: &mut Tx, fault: &str) -> Vec<String> {
-    let ledger_open: &[&str] = match db.dialect() {
-        Dialect::Postgres => &["alter table postings disable trigger all"],
-        Dialect::Sqlite => &["drop trigger postings_no_update", "drop trigger postings_no_delete"],
-    };
-    for sql in ledger_open {
-        tx.execute(*sql, Vec::new()).await.expect("the ledger can be opened");
+    for table in ["postings", "bills", "bill_lines", "invoices"] {
+        let open = match db.dialect() {
+            Dialect::Postgres => vec![format!("alter table {table} disable trigger all")],
+            Dialect::Sqlite => {
+                ["update", "delete"].map(|what| format!("drop trigger {table}_no_{what}")).to_vec()
+            }
+        };
+        for sql in open {
+            tx.execute(sql, Vec::new()).await.expect("the books can be opened");
+        }
     }
     let of_acme = if OF_ALL.contains(&fault) { "true" } else { "account_id = 'acme'" };
     let and = if fault.contains(" where ") { "and" } else { "where" };

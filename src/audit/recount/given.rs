@@ -3,6 +3,7 @@
 //! worked out anew from where they left off.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Class, FREE, Failed, Recount};
 use crate::domain::period::Timestamp;
@@ -38,6 +39,9 @@ pub struct GivenReturn {
     pub money_to: String,
     pub unit_price: i64,
     pub units: i64,
+    /// Where it was charged.
+    pub window: i64,
+    pub product: Arc<str>,
 }
 
 impl Recount<'_> {
@@ -58,7 +62,7 @@ impl Recount<'_> {
         match *plan_no {
             0 => {
                 self.add(&format!("{place} at {price}"), units.into());
-                self.add("unbilled", price * i128::from(units));
+                self.accrue(product, *window, price * i128::from(units));
             }
             FREE => {
                 self.add(&format!("{place} free"), units.into());
@@ -87,11 +91,11 @@ impl Recount<'_> {
         let history = self.history;
         let Some(given) = history.given.returns.get(&(failed.key, failed.part)) else { return };
         let (hi, lo) = failed.key;
-        for GivenReturn { from_plan, to_plan, money_to, unit_price, units } in given {
+        for GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, product } in given {
             let money = i128::from(*unit_price) * i128::from(*units);
             let to = match (*to_plan, money_to.as_str()) {
                 (0, "unbilled") => {
-                    self.add("unbilled", -money);
+                    self.accrue(product, *window, -money);
                     format!("unbilled at {unit_price}")
                 }
                 (0, _) => {

@@ -109,13 +109,25 @@ pub const INVARIANTS: &[(&str, &str)] = &[
     (
         "I25 money for failures is on the bill of its month, once",
         concat!(
-            "select t.account_id || ' ' || cast(t.month as text) from (select account_id, bill_month as month, \
-               sum(amount) as amount from returns where money_to = 'balance' and bill_month is not null \
-               group by account_id, bill_month) t join bill_months m on m.month = t.month where not ",
-            parked!("t"),
-            " and t.amount <> -coalesce((select sum(l.amount) from bill_lines l where l.account_id = t.account_id \
-               and l.month = t.month and l.kind = 'refund' and l.product is not null), 0)"
+            "select t.account_id || ' ' || cast(t.month as text) from (select account_id, month, \
+               sum(amount) as amount from (select account_id, bill_month as month, amount from returns \
+                   where money_to = 'balance' \
+                 union all select account_id, month, amount from bill_lines \
+                   where kind = 'refund' and product is not null) b group by account_id, month) t \
+             join bill_months m on m.month = t.month where t.amount <> 0 and not ",
+            parked!("t")
         ),
+    ),
+    (
+        // The months of before the first bill, and those that are not billed yet, are told by the zone alone.
+        "I25 money for failures is on the first bill after it came, or of a month that was not billed then",
+        "select account_id || ' ' || cast(received_at as text) from ( \
+           select r.account_id, r.received_at, r.bill_month, (select min(m.month) from bill_months m \
+             where m.ends_at > r.received_at and m.settle_run >= r.run_no) as billed, \
+             (select min(m.month) from bill_months m) as first, (select max(m.month) from bill_months m) as last \
+           from returns r where r.money_to = 'balance') b \
+         where bill_month is null or (billed is null and bill_month <= last and bill_month >= first) \
+           or (bill_month >= first and bill_month <> billed)",
     ),
     (
         "I25 money goes back to the balance for what was billed, or for plans",
@@ -125,6 +137,22 @@ pub const INVARIANTS: &[(&str, &str)] = &[
             month_of!("r.window_start", "r.charge_run"),
             ", 999999) >= r.bill_month"
         ),
+    ),
+    (
+        // Where no unit is left of a list, nothing is priced anew.
+        "I25 what a bill priced anew has its price",
+        "select l.account_id || ' ' || cast(l.month as text) || ' ' || l.product from bill_lines l \
+         where l.kind = 'adjustment' and not exists (select 1 from billed_prices b where b.account_id = l.account_id \
+           and b.product = l.product and b.class = coalesce(l.template_type, l.country, '') \
+           and b.month = coalesce(cast(replace(l.ref, '-', '') as bigint), l.month))",
+    ),
+    (
+        "I24 an order says which invoice stands for it",
+        "select o.order_id from orders o \
+         left join (select i.account_id, i.invoice_no, i.ref from invoices i where i.kind = 'order' \
+           and not exists (select 1 from invoice_returns r where r.account_id = i.account_id \
+             and r.invoice_no = i.invoice_no)) i on i.account_id = o.account_id and i.ref = o.order_id \
+         where coalesce(o.invoice_no, 0) <> coalesce(i.invoice_no, 0)",
     ),
     (
         "an invoice stands for a bill or order once",
