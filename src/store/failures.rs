@@ -277,6 +277,11 @@ pub async fn any_waits(tx: &mut Tx, id: &FailureId) -> Result<bool, StoreError> 
     Ok(tx.int(sql, values![id.key.hi, id.key.lo]).await? > 0)
 }
 
+/// How a failure takes the place of another of its key, and waits for an answer.
+pub(super) const TAKES_PLACE: &str = "parts = excluded.parts, batch_no = excluded.batch_no, line = excluded.line, \
+    report_time = excluded.report_time, received_at = excluded.received_at, biz_id = excluded.biz_id, \
+    recipient_hash = excluded.recipient_hash, run_no = null, answer = null";
+
 /// Takes a receipt that contradicts another for a failure that counts: an operator says so (D15). It takes the
 /// place of one that was late.
 pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreError> {
@@ -284,11 +289,9 @@ pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreErr
                    recipient_hash";
     let sql = format!(
         "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
-         and account_id = $3 and part = $4 and slot = 'conflict failed' on conflict do nothing"
+         and account_id = $3 and part = $4 and slot = 'conflict failed' \
+         on conflict (id_hi, id_lo, account_id, part) do update set {TAKES_PLACE} where failures.answer = 'late'"
     );
-    let late = "delete from failures where id_hi = $1 and id_lo = $2 and account_id = $3 and part = $4 \
-                and answer = 'late'";
-    tx.execute(late, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
     let added = tx.execute(sql, values![id.key.hi, id.key.lo, &*id.account_id, id.part]).await?;
     if added > 0 {
         let open = "insert into open_failures (batch_no, line) select batch_no, line from failures \

@@ -187,7 +187,8 @@ fn old_books(database: &TestDatabase) -> Desk {
     };
     let of_requests: String = (0..6).map(of_request).collect();
     desk.program.file("b.csv", format!("biz_id,recipient,account_id,status,report_time\n{of_requests}"));
-    for name in ["r.csv", "b.csv"] {
+    desk.program.file("x.csv", receipts(failed("m-93")));
+    for name in ["r.csv", "b.csv", "x.csv"] {
         run(&desk, &["ingest", "receipts", name]);
     }
     run(&desk, &["--run-job", "settle-receipts"]);

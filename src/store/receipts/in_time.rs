@@ -11,6 +11,7 @@ use crate::domain::period::Timestamp;
 use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
 use crate::store::StoreError;
 use crate::store::db::{Row, Tx, values};
+use crate::store::failures::TAKES_PLACE;
 
 /// Receipts that are known by another final one, where time may decide between them: they tell otherwise, or
 /// both tell of a failure and the later one was reported earlier.
@@ -117,10 +118,9 @@ async fn take_over(tx: &mut Tx, batch_no: i64, rival: &Rival) -> Result<(), Stor
         "delete from open_failures where (batch_no, line) in (select batch_no, line from failures where {of_key})"
     );
     tx.execute(close, key()).await?;
-    tx.execute(format!("delete from failures where {of_key}"), key()).await?;
     let open = format!(
         "insert into failures ({FAILURE}) select {FAILURE} from receipts where batch_no = $1 and line = $2 \
-         and slot = 'final'"
+         and slot = 'final' on conflict (id_hi, id_lo, account_id, part) do update set {TAKES_PLACE}"
     );
     tx.execute(open, values![batch_no, rival.line]).await?;
     let open = "insert into open_failures (batch_no, line) values ($1, $2)";
