@@ -67,11 +67,7 @@ pub fn with_times(detail: &str, zone: Zone) -> String {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        let exit = match &error {
-            StoreError::Url(_) => exit::BAD_CONFIG,
-            busy if busy.is_busy() => exit::BUSY,
-            _ => exit::FAILED,
-        };
+        let exit = if error.is_busy() { exit::BUSY } else { exit::FAILED };
         Failure { exit, message: describe(&error), code: None }
     }
 }

@@ -246,6 +246,10 @@ pub fn figures(
     let mut allowances = Vec::new();
     let mut breakdown = Vec::new();
     for ((vat_ppm, gross), share) in rates.into_iter().zip(shares) {
+        if share == Micros::ZERO && !lines.iter().any(|line| line.vat_ppm == vat_ppm) {
+            // Less than a hundredth came back under it: the invoice knows nothing of that rate.
+            continue;
+        }
         let allowance = Allowance { vat_ppm, gross: share, net: net_cents(share, vat_ppm) };
         let gross = gross.minus(share)?;
         let net = net_cents(gross, vat_ppm);

@@ -79,11 +79,3 @@ fn a_database_of_another_program_is_left_alone() {
     assert_eq!(String::from_utf8_lossy(&tables.stdout).trim(), "theirs");
     assert!(!before.is_empty());
 }
-
-#[test]
-fn a_url_that_can_not_be_used_is_a_fault_of_the_configuration() {
-    for url in ["sqlite://x.db?foo=bar", "postgres://u@h/d?connections=0", "postgres://u@h/d?foo=bar"] {
-        let program = Program::on_url(url);
-        program.run(&["status"]).exits(78).says(&["the database URL can't be used"]);
-    }
-}
