@@ -109,8 +109,9 @@ proptest! {
             prop_assert_eq!(invoice.total.0, amount.0 - owed);
             prop_assert_eq!(invoice.net.0 + invoice.vat.0, invoice.total.0);
             for share in &invoice.breakdown {
-                let told = invoice.lines.iter().map(|line| line.vat_ppm).chain(invoice.allowances.iter().map(|a| a.vat_ppm));
-                prop_assert!(told.into_iter().any(|rate| rate == share.vat_ppm), "nothing is of {}", share.vat_ppm);
+                let of_lines = invoice.lines.iter().any(|line| line.vat_ppm == share.vat_ppm);
+                let of_less = invoice.allowances.iter().any(|less| less.vat_ppm == share.vat_ppm);
+                prop_assert!(of_lines || of_less, "nothing is of {}", share.vat_ppm);
                 let of_rate = |rate: i64| rate == share.vat_ppm;
                 let lines = invoice.lines.iter().filter(|line| of_rate(line.vat_ppm));
                 let less = invoice.allowances.iter().filter(|less| of_rate(less.vat_ppm));
