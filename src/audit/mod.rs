@@ -120,6 +120,10 @@ pub async fn audit_scope(
     depth: Depth,
     progress: &dyn Progress,
 ) -> Result<Audit, AuditError> {
+    if depth == Depth::Full {
+        // Else it would take its time and then call books wrong that are right.
+        basis::check(tx, config).await?;
+    }
     progress.begin("asking invariants", None);
     let (mut invariants, mut broken) = invariants::ask(tx, scope, depth != Depth::Sums).await?;
     if depth == Depth::Full && scope.is_all() && tx.dialect() == Dialect::Sqlite {
@@ -134,7 +138,6 @@ pub async fn audit_scope(
     let warnings = durable::warnings(tx).await?;
     let mut audit = Audit { invariants, findings, broken, warnings, ..Audit::default() };
     if depth == Depth::Full {
-        basis::check(tx, config).await?;
         recount_all(tx, config, (scope, ids), progress, &mut audit).await?;
     }
     Ok(audit)

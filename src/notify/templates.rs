@@ -303,13 +303,7 @@ impl Templates {
         let mut unknown: Vec<String> = template.undeclared_variables(false).into_iter().collect();
         unknown.retain(|name| !known.contains(&name.as_str()));
         unknown.sort();
-        match unknown.first() {
-            None => Ok(()),
-            Some(name) => Err(format!(
-                "there is no `{name}`; a body may use {{{{ phone }}}}, {{{{ text }}}}, {{{{ signature }}}} and \
-                 {{{{ id }}}}"
-            )),
-        }
+        unknown.first().map_or(Ok(()), |name| Err(no_body(&format!("there is no `{name}`"))))
     }
 
     /// The body of a request to an SMS gateway.
@@ -322,13 +316,13 @@ impl Templates {
         id: &str,
     ) -> Result<String, String> {
         let filled = self.environment().render_str(body, context! { phone, text, signature, id });
-        filled.map_err(|error| {
-            format!(
-                "{}; a body may use {{{{ phone }}}}, {{{{ text }}}}, {{{{ signature }}}} and {{{{ id }}}}",
-                told_error(&error)
-            )
-        })
+        filled.map_err(|error| no_body(&told_error(&error)))
     }
+}
+
+/// What is wrong with a request's body, and what would be right.
+fn no_body(fault: &str) -> String {
+    format!("{fault}; a body may use {{{{ phone }}}}, {{{{ text }}}}, {{{{ signature }}}} and {{{{ id }}}}")
 }
 
 /// The locale that somebody is written to in.

@@ -1,4 +1,4 @@
-//! Verbs about the rules of products: free units, quotas.
+//! Verbs about the rules of products: free units, quotas, VAT.
 
 use super::stage::{Said, Stage};
 use super::verbs::{Arguments, need, number, time};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::db::Tx;
+use super::db::{Tx, values};
 use super::error::StoreError;
 use super::facts;
 use crate::domain::product::Product;
@@ -26,7 +26,10 @@ pub struct Basis {
 impl Basis {
     pub async fn load(tx: &mut Tx) -> Result<Basis, StoreError> {
         let mut basis = Basis::default();
-        for row in tx.rows("select name, value from instance", vec![]).await? {
+        let sql = "select name, value from instance where name = $1 or name between $2 and $3 \
+                   or name between $4 and $5";
+        let names = values![ZONE, CHARGE_ON, format!("{CHARGE_ON}~"), COMMODITY, format!("{COMMODITY}~")];
+        for row in tx.rows(sql, names).await? {
             let (name, value) = (row.text(0)?, row.text(1)?);
             if name == ZONE {
                 basis.zone = Some(value);

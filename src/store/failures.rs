@@ -277,6 +277,9 @@ pub async fn any_waits(tx: &mut Tx, id: &FailureId) -> Result<bool, StoreError> 
     Ok(tx.int(sql, values![id.key.hi, id.key.lo]).await? > 0)
 }
 
+/// The columns that a failure has of its receipt.
+pub(super) const FAILURE: &str = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, \
+    biz_id, recipient_hash";
 /// How a failure takes the place of another of its key, and waits for an answer.
 pub(super) const TAKES_PLACE: &str = "parts = excluded.parts, batch_no = excluded.batch_no, line = excluded.line, \
     report_time = excluded.report_time, received_at = excluded.received_at, biz_id = excluded.biz_id, \
@@ -285,10 +288,8 @@ pub(super) const TAKES_PLACE: &str = "parts = excluded.parts, batch_no = exclude
 /// Takes a receipt that contradicts another for a failure that counts: an operator says so (D15). It takes the
 /// place of one that was late.
 pub async fn accept_conflict(tx: &mut Tx, id: &FailureId) -> Result<(), StoreError> {
-    let columns = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
-                   recipient_hash";
     let sql = format!(
-        "insert into failures ({columns}) select {columns} from receipts where id_hi = $1 and id_lo = $2 \
+        "insert into failures ({FAILURE}) select {FAILURE} from receipts where id_hi = $1 and id_lo = $2 \
          and account_id = $3 and part = $4 and slot = 'conflict failed' \
          on conflict (id_hi, id_lo, account_id, part) do update set {TAKES_PLACE} where failures.answer = 'late'"
     );

@@ -1,7 +1,8 @@
 //! Receipts on their way in, and as they are kept.
 //!
-//! The first final receipt of a message wins; what comes later is the same again or a conflict (D15,
-//! D46). Those that say no are kept a second time, apart: giving back reads only them.
+//! The first final receipt of a message in time wins; what comes later is the same again or a conflict (D15,
+//! D46), or was reported too late to be either ([`in_time`]). Those that say no are kept a second time, apart:
+//! giving back reads only them.
 
 mod in_time;
 
@@ -11,6 +12,7 @@ use super::db::{Row, Tx, values};
 use super::dialect::{Bulk, CopyRows};
 use super::error::StoreError;
 use super::facts;
+use super::failures::FAILURE;
 use super::staging::{create_temporary, drop_temporary};
 use crate::domain::charge::Place;
 use crate::domain::message::MessageKey;
@@ -40,9 +42,6 @@ const TARGET: Target = Target {
     integers: INTEGERS,
     key: "id_hi, id_lo, account_id, part, slot",
 };
-const FAILURE: &str = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, biz_id, \
-    recipient_hash";
-
 const NAMELESS: &str = "nameless_receipts";
 
 /// Whether some receipt names no account, so that others may name its message in another way.

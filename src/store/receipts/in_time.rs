@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{FAILURE, STAGED};
+use super::STAGED;
 use crate::domain::period::Timestamp;
 use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
 use crate::store::StoreError;
 use crate::store::db::{Row, Tx, values};
-use crate::store::failures::TAKES_PLACE;
+use crate::store::failures::{FAILURE, TAKES_PLACE};
 
 /// Receipts that are known by another final one, where time may decide between them: they tell otherwise, or
 /// both tell of a failure and the later one was reported earlier.
