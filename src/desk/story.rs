@@ -230,16 +230,17 @@ impl Story {
             _ if untold.is_empty() && self.receipts.iter().any(failed) => {
                 no("duplicate", "nothing more: that it failed is known")
             }
+            // Late, it contradicts nothing, either.
+            _ if now.0 - message.submit_time.0 > REFUND_WINDOW => {
+                let over = config.zone.format(message.submit_time.plus_micros(REFUND_WINDOW));
+                no("late", &format!("nothing: its 72 hours were over at {over}"))
+            }
             _ if untold.is_empty() => no(
                 "conflict",
                 "nothing by itself: it was reported delivered, and the contradiction would be listed for somebody \
                  to decide",
             ),
             None => no("not_charged", "it would not be charged at all"),
-            Some(_) if now.0 - message.submit_time.0 > REFUND_WINDOW => {
-                let over = config.zone.format(message.submit_time.plus_micros(REFUND_WINDOW));
-                no("late", &format!("nothing: its 72 hours were over at {over}"))
-            }
             Some(charge_run) => {
                 let claims = untold.iter().map(|part| Claim::new(message, charge_run, *part, now));
                 self.rehearse(tx, config, claims.collect()).await?
