@@ -149,7 +149,7 @@ impl Lines {
     }
 }
 
-/// A stretch of the record's text; an absent field is an empty one.
+/// A stretch of the record's text. What a table does not tell is an empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub start: u32,

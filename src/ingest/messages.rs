@@ -217,14 +217,14 @@ impl<'a> MessageJudge<'a> {
                 Ok(Size { units, too_long, differs: theirs.filter(|&theirs| theirs != units) })
             }
             (None, Some(units)) => Ok(Size { units, too_long: false, differs: None }),
+            (None, None) if product.length == LengthRule::Given => {
+                let detail = format!("the source counts {}: give `sms_size`", product.id);
+                Err(LineFault::new("no_size", detail))
+            }
             // Nothing is one message, too.
             (None, None) if fields.is_empty(Field::Content) => {
                 let length = measure(product.length, product.astral, fields.get(Field::SignName), "");
                 Ok(Size { units: length.segments, too_long: false, differs: None })
-            }
-            (None, None) if product.length == LengthRule::Given => {
-                let detail = format!("the source counts {}: give `sms_size`", product.id);
-                Err(LineFault::new("no_size", detail))
             }
             (None, None) => Err(LineFault::new(
                 "no_size",
