@@ -11,11 +11,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::facts::{wait_for, wait_until};
 use super::program::Program;
 
-/// Due each second; leases are short, and any port will do.
+/// Charging alone is due each second, so that no other job's slot falls into a test; leases are short, and any
+/// port will do.
 pub const EVERY_SECOND: &str = "[schedule]\naggregate-charges = \"* * * * * *\"\n\
-     expire-plans = \"off\"\nauto-renew = \"off\"\nmonthly-bills = \"off\"\nreview-mail-quotas = \"off\"\n\
-     send-reminders = \"off\"\ndeliver-notifications = \"off\"\n\
-     audit-changes = \"off\"\naudit-books = \"off\"\n\
+     settle-receipts = \"off\"\nexpire-plans = \"off\"\nauto-renew = \"off\"\nmonthly-bills = \"off\"\n\
+     review-mail-quotas = \"off\"\nsend-reminders = \"off\"\ndeliver-notifications = \"off\"\n\
+     audit-changes = \"off\"\naudit-books = \"off\"\nhousekeeping = \"off\"\n\
      [http]\nlisten = \"127.0.0.1:0\"\n[runs]\nlease = \"5 seconds\"\n";
 
 /// A daemon that runs until it is told to stop, at the latest when dropped.
