@@ -16,7 +16,7 @@ pub use self::money::MoneyBack;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
 use crate::domain::price::{Method, Rate, Scope};
-use crate::domain::product::{Catalog, PricedBy};
+use crate::domain::product::{Catalog, PricedBy, ReturnOrder};
 
 /// What a message is priced by: product, template type, country.
 pub type Class = [Arc<str>; 3];
@@ -446,8 +446,11 @@ impl<'a> Recount<'a> {
 
     fn give_back_unit(&mut self, unit: &Unit, of: &Charged, failed: &Failed, billed: Option<Option<i128>>) {
         let [product, _, country] = &of.class;
+        let to_source = self.rules.catalog.get(product).map(|product| product.return_order);
+        let to_source = to_source == Some(ReturnOrder::SameSource);
         let takes = |plan: &&mut Plan| {
             plan.drawn.is_some()
+                && (!to_source || plan.bought.plan_no == unit.plan_no)
                 && plan.bought.product == *product
                 && plan.bought.countries.include(country)
                 && plan.bought.effective_at <= failed.received_at

@@ -12,7 +12,9 @@ use super::values::{
 };
 use crate::domain::allowance::Allowance;
 use crate::domain::period::Timestamp;
-use crate::domain::product::{Astral, Catalog, ChargeOn, LengthRule, PricedBy, Product, Region, VatRate};
+use crate::domain::product::{
+    Astral, Catalog, ChargeOn, LengthRule, PricedBy, Product, Region, ReturnOrder, VatRate,
+};
 
 /// What products.toml holds, as far as it could be read.
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
     let astral = table.optional("astral", one_of(&[("utf16", Astral::Utf16), ("scalar", Astral::Scalar)]));
     let charge_on = ChargeOn::ALL.map(|charge_on| (charge_on.as_str(), charge_on));
     let charge_on = table.required("charge_on", one_of(&charge_on));
+    let return_order = return_order(&mut table, charge_on);
     let priced_by = [
         ("template_type", PricedBy::TemplateType),
         ("country", PricedBy::Country),
@@ -112,6 +115,7 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         length: length?,
         astral: astral.unwrap_or(Astral::Utf16),
         charge_on: charge_on?,
+        return_order,
         priced_by: priced_by?,
         commodity: commodity?.into(),
         income: income?.into(),
@@ -126,6 +130,16 @@ fn product(mut table: Table<'_>) -> Option<Product> {
         free,
         quota,
     })
+}
+
+/// Where failed units go back to; of what is charged on submission none do.
+fn return_order(table: &mut Table<'_>, charge_on: Option<ChargeOn>) -> ReturnOrder {
+    let orders = ReturnOrder::ALL.map(|order| (order.as_str(), order));
+    let order = table.optional("return_order", one_of(&orders));
+    if order.is_some() && charge_on == Some(ChargeOn::Submission) {
+        table.fault("return_order", "only what is charged on receipt gives units back: leave it out");
+    }
+    order.unwrap_or_default()
 }
 
 /// The free units; what is charged on receipt can have none.

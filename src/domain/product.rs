@@ -65,6 +65,27 @@ pub enum PricedBy {
     Nothing,
 }
 
+/// Where the units of a failed message go back to (D9, D10, D52).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReturnOrder {
+    /// To the plan in use, then to those before it, whoever had paid; the rest as money (R90-R93).
+    #[default]
+    Literal,
+    /// To the plan that had paid, as money where it has expired; as money where money had paid.
+    SameSource,
+}
+
+impl ReturnOrder {
+    pub const ALL: [ReturnOrder; 2] = [ReturnOrder::Literal, ReturnOrder::SameSource];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReturnOrder::Literal => "literal",
+            ReturnOrder::SameSource => "same_source",
+        }
+    }
+}
+
 /// Domestic or international, from the sender's home country (R138).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Region {
@@ -91,6 +112,8 @@ pub struct Product {
     pub length: LengthRule,
     pub astral: Astral,
     pub charge_on: ChargeOn,
+    /// Of products that are charged on receipt.
+    pub return_order: ReturnOrder,
     pub priced_by: PricedBy,
     /// The commodity of its units in the books: `SMSD`, `SMSI`, `MAIL`.
     pub commodity: Arc<str>,

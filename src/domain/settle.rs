@@ -2,8 +2,8 @@
 //! R133, D4, D9-D12, D35, D48-D52, D60).
 //!
 //! A failed message goes to the plan in use, then to those before it, as far as they have room and
-//! have not expired, whoever had paid for it; what is left over is money at the price of the day it
-//! was sent. One account's failures go in, in order of arrival; out come what each gave back and the
+//! have not expired, whoever had paid for it, or with `same_source` only to the plan that had; what is
+//! left over is money at the price of the day it was sent. One account's failures go in, in order of arrival; out come what each gave back and the
 //! entries of the ledger.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::charge::{Charge, Payer, Place};
 use super::ledger::{Cause, Earned, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::period::{Timestamp, Zone};
-use super::product::Product;
+use super::product::{Product, ReturnOrder};
 
 /// Charged units that failed: a whole message, or one part of it.
 #[derive(Clone, Debug)]
@@ -201,12 +201,8 @@ struct Settler<'a> {
 
 impl Settler<'_> {
     fn give_back(&mut self, failure: &Failure<'_>) -> Result<Result<Vec<GivenBack>, Kept>, SettleFault> {
-        // Free units are nobody's loss.
-        let paid = failure.paid.iter().filter(|paid| paid.payer != Payer::Free).copied();
-        let paid: Vec<Paid> = paid.collect();
-        let mut takers = self.takers(failure);
-        let room: i64 = takers.iter().map(|(_, room)| *room).sum();
-        if money_without_price(&paid, room) {
+        let pieces = self.pieces(failure);
+        if pieces.iter().any(|(piece, taker)| taker.is_none() && piece.unit_price.is_none()) {
             return Ok(Err(Kept::NoPrice));
         }
         let SettledBy { run_no, portion } = self.by;
@@ -216,29 +212,40 @@ impl Settler<'_> {
             .remove(&failure.received_at)
             .unwrap_or_else(|| Entry::new(cause, failure.received_at));
         let mut given = Vec::new();
-        for mut rest in paid {
-            while rest.units > 0 {
-                // What was charged first goes to the plans, what was charged last becomes money (D50).
-                let back = match takers.first_mut() {
-                    Some((index, room)) => {
-                        let piece = rest.split_off((*room).min(rest.units));
-                        *room -= piece.units;
-                        let plan = *index;
-                        if *room == 0 {
-                            takers.remove(0);
-                        }
-                        self.give_to_plan(&mut entry, failure, piece, plan)?
-                    }
-                    None => {
-                        let piece = rest.split_off(rest.units);
-                        self.give_as_money(&mut entry, failure, piece)?
-                    }
-                };
-                given.push(back);
-            }
+        for (piece, taker) in pieces {
+            given.push(match taker {
+                Some(plan) => self.give_to_plan(&mut entry, failure, piece, plan)?,
+                None => self.give_as_money(&mut entry, failure, piece)?,
+            });
         }
         self.entries.insert(failure.received_at, entry);
         Ok(Ok(given))
+    }
+
+    /// What failed, in pieces that go back in one way, each with the plan that takes it; None: money. What was
+    /// charged first goes to the plans, what was charged last becomes money (D50).
+    fn pieces(&self, failure: &Failure<'_>) -> Vec<(Paid, Option<usize>)> {
+        let mut takers = self.takers(failure);
+        let mut pieces = Vec::new();
+        // Free units are nobody's loss.
+        for mut rest in failure.paid.iter().filter(|paid| paid.payer != Payer::Free).copied() {
+            while rest.units > 0 {
+                let plans = &self.account.plans;
+                let takes = |(index, room): &&mut (usize, i64)| match failure.product.return_order {
+                    ReturnOrder::Literal => *room > 0,
+                    ReturnOrder::SameSource => *room > 0 && rest.payer == Payer::Plan(plans[*index].plan_no),
+                };
+                pieces.push(match takers.iter_mut().find(takes) {
+                    Some((index, room)) => {
+                        let piece = rest.split_off((*room).min(rest.units));
+                        *room -= piece.units;
+                        (piece, Some(*index))
+                    }
+                    None => (rest.split_off(rest.units), None),
+                });
+            }
+        }
+        pieces
     }
 
     /// The plans that take units back, in their order, with how many each can take: those that paid
@@ -321,15 +328,6 @@ impl Settler<'_> {
         }
         Ok(GivenBack { from: piece.payer, to, units: piece.units, unit_price, amount: gross, net })
     }
-}
-
-/// Whether units that become money have no price: those that are left when the plans are full.
-fn money_without_price(paid: &[Paid], room: i64) -> bool {
-    let mut before = 0;
-    paid.iter().any(|part| {
-        before += part.units;
-        before > room && part.unit_price.is_none()
-    })
 }
 
 impl Failure<'_> {

@@ -5,7 +5,7 @@ use super::verbs::{Arguments, need, number, time};
 use crate::desk::quotas::quota;
 use crate::domain::allowance::Allowance;
 use crate::domain::money::Micros;
-use crate::domain::product::VatRate;
+use crate::domain::product::{ReturnOrder, VatRate};
 use crate::domain::quota::Week;
 use crate::runner::describe;
 use crate::store::StoreError;
@@ -17,6 +17,11 @@ impl Stage {
         let id = need(given, "a product")?.to_owned();
         let counts = given.take_key("tier_counts_plan").map(str::parse).transpose();
         let counts = counts.map_err(|_| "tier_counts_plan is true or false")?;
+        let order = given.take_key("return_order").map(|word| {
+            let order = ReturnOrder::ALL.into_iter().find(|order| order.as_str() == word);
+            order.ok_or("return_order is literal or same_source")
+        });
+        let order = order.transpose()?;
         let free = given.take_key("free").map(allowance).transpose()?;
         let levels = given.take_key("quota").map(levels).transpose()?;
         let least = given.take_key("least").map(number).transpose()?;
@@ -29,6 +34,7 @@ impl Stage {
             let product = config.catalog.products.iter_mut().find(|product| *product.id == *id);
             let product = product.ok_or_else(|| format!("there is no product {id}"))?;
             product.tier_counts_plan = counts.unwrap_or(product.tier_counts_plan);
+            product.return_order = order.unwrap_or(product.return_order);
             product.free = free.unwrap_or(product.free);
             if let Some(quota) = &mut product.quota {
                 quota.levels = levels.unwrap_or(std::mem::take(&mut quota.levels));

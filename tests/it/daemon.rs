@@ -229,7 +229,7 @@ fn f34_a_daemon_that_is_restarted_more_often_than_its_period_runs_every_slot() {
     program.configure(&EVERY_SECOND.replace("* * * * * *", "*/4 * * * * *"));
     let began = Instant::now();
     let mut starts = 0;
-    while began.elapsed() < Duration::from_secs(13) {
+    while starts < 5 || began.elapsed() < Duration::from_secs(13) {
         starts += 1;
         let daemon = Daemon::start(&program, "daemon");
         // Long enough to look once, too short for a period.
@@ -243,7 +243,7 @@ fn f34_a_daemon_that_is_restarted_more_often_than_its_period_runs_every_slot() {
     );
     let passed = last.div_euclid(4_000_000) - first.div_euclid(4_000_000);
     let done = "select coalesce(sum(slots), 0) from job_runs where outcome = 'nothing_to_do'";
-    assert!(starts > 4 && passed >= 2, "{starts} starts, {passed} slots");
+    assert!(passed >= 2, "{starts} starts, {passed} slots");
     assert_eq!(count(&desk.url, done), passed);
 }
 

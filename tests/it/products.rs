@@ -134,6 +134,9 @@ fn r100_nothing_is_final_of_a_product_that_is_taken_out_of_the_configuration() {
         program.file("products.toml", products(&VOICE.replace("\"VOICE\"", "\"CALLS\"")));
         let settle: &[&str] = &["--run-job", "settle-receipts", "--catch-up"];
         program.run(settle).exits(78).says(&["`commodity` of product voice", "VOICE", "put"]);
+        let to_source = VOICE.replace("\"receipt\"", "\"receipt\"\nreturn_order = \"same_source\"");
+        program.file("products.toml", products(&to_source));
+        program.run(settle).exits(78).says(&["`return_order` of product voice", "literal", "put"]);
         program.file("products.toml", products(VOICE));
         let run = program.json(settle);
         assert_eq!(run["counts"]["finalised"], 1);

@@ -6,12 +6,13 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use quittance::domain::product::ReturnOrder;
 
 use crate::support::books::block_on;
 use crate::support::databases::{TestDatabase, postgres, sqlite};
 use crate::support::history::{Books, Handing, History, Step, history, steps};
-use crate::support::naive::reckon;
-use crate::support::receipts::{self, answered};
+use crate::support::naive::{reckon, reckon_with};
+use crate::support::receipts::{self, Answered, answered};
 
 const HISTORIES: u32 = 12;
 /// Histories with receipts, which are longer.
@@ -42,7 +43,11 @@ struct Kept {
 
 /// Plays the steps on a database of their own.
 async fn kept(database: &TestDatabase, steps: &[Step]) -> Kept {
-    let mut books = Books::open(&database.url).await;
+    kept_with(database, steps, ReturnOrder::Literal).await
+}
+
+async fn kept_with(database: &TestDatabase, steps: &[Step], order: ReturnOrder) -> Kept {
+    let mut books = Books::open_with(&database.url, order).await;
     books.play(steps).await;
     let kept = Kept { digest: books.digest().await, told: books.told().await };
     books.close().await;
@@ -135,18 +140,25 @@ fn the_histories_reach_what_they_are_to_show() {
 
 #[test]
 fn what_failed_goes_back_as_a_naive_reckoning_says_and_equally_on_both_databases() {
-    for_each(ANSWERED, answered(), |answered| {
-        let steps = receipts::steps(&answered, receipts::Handing::Whole);
-        let (here, there) = (sqlite(), postgres());
-        block_on(async {
-            let books = kept(&here, &steps).await;
-            same_state("the naive reckoning", &books.told, &reckon(&steps))?;
-            match &there {
-                Some(database) => same("PostgreSQL", &kept(database, &steps).await, &books),
-                None => Ok(()),
-            }
-        })
-    });
+    for_each(ANSWERED, answered(), |answered| goes_back(&answered, ReturnOrder::Literal));
+}
+
+#[test]
+fn what_failed_goes_back_to_its_source_as_a_naive_reckoning_says_and_equally_on_both_databases() {
+    for_each(ANSWERED, answered(), |answered| goes_back(&answered, ReturnOrder::SameSource));
+}
+
+fn goes_back(answered: &Answered, order: ReturnOrder) -> Checked {
+    let steps = receipts::steps(answered, receipts::Handing::Whole);
+    let (here, there) = (sqlite(), postgres());
+    block_on(async {
+        let books = kept_with(&here, &steps, order).await;
+        same_state("the naive reckoning", &books.told, &reckon_with(&steps, order))?;
+        match &there {
+            Some(database) => same("PostgreSQL", &kept_with(database, &steps, order).await, &books),
+            None => Ok(()),
+        }
+    })
 }
 
 #[test]

@@ -134,6 +134,16 @@ fn faults_of_products_are_told() {
             "products.toml:8:13: `charge_on`: `delivery` is unknown: use one of receipt, submission",
         ),
         (
+            "charge_on = \"receipt\"",
+            "charge_on = \"receipt\"\nreturn_order = \"source\"",
+            "products.toml:9:16: `return_order`: `source` is unknown: use one of literal, same_source",
+        ),
+        (
+            "charge_on = \"submission\"",
+            "charge_on = \"submission\"\nreturn_order = \"literal\"",
+            "products.toml:23:16: `return_order`: only what is charged on receipt gives units back: leave it out",
+        ),
+        (
             "commodity = \"SMSD\"",
             "commodity = \"sms\"",
             "products.toml:10:13: `commodity`: `sms` is not a commodity: write 4 to 24 capital letters, such as SMSD",

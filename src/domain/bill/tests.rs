@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::price::{Rate, Scope, Tier};
-use super::super::product::{Astral, ChargeOn, LengthRule, PricedBy, VatRate};
+use super::super::product::{Astral, ChargeOn, LengthRule, PricedBy, ReturnOrder, VatRate};
 use super::*;
 
 const MARCH: Month = Month { year: 2026, month: 3 };
@@ -25,6 +25,7 @@ fn catalog() -> Catalog {
         length: LengthRule::Domestic,
         astral: Astral::Utf16,
         charge_on: ChargeOn::Receipt,
+        return_order: ReturnOrder::Literal,
         priced_by: PricedBy::TemplateType,
         commodity: "SMSD".into(),
         income: "SMS".into(),

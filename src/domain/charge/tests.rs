@@ -7,7 +7,7 @@ use crate::domain::countries::Countries;
 use crate::domain::period::Validity;
 use crate::domain::plan::Plan;
 use crate::domain::price::{Method, Scope, Tier};
-use crate::domain::product::{Astral, ChargeOn, LengthRule, PricedBy, VatRate};
+use crate::domain::product::{Astral, ChargeOn, LengthRule, PricedBy, ReturnOrder, VatRate};
 
 const NINE: i64 = 1_772_326_800_000_000; // 2026-03-01 09:00 in Shanghai
 
@@ -20,6 +20,7 @@ fn sms() -> Product {
         length: LengthRule::Domestic,
         astral: Astral::Utf16,
         charge_on: ChargeOn::Receipt,
+        return_order: ReturnOrder::Literal,
         priced_by: PricedBy::TemplateType,
         commodity: "SMSD".into(),
         income: "SMS".into(),

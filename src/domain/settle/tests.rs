@@ -24,6 +24,7 @@ pub fn sms() -> Product {
         length: LengthRule::Domestic,
         astral: Astral::Utf16,
         charge_on: ChargeOn::Receipt,
+        return_order: ReturnOrder::Literal,
         priced_by: PricedBy::TemplateType,
         commodity: "SMSD".into(),
         income: "SMS".into(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::message::MessageKey;
 use crate::domain::period::Validity;
 use crate::domain::period::{Timestamp, Zone};
-use crate::domain::product::{Astral, ChargeOn};
+use crate::domain::product::{Astral, ChargeOn, ReturnOrder};
 use crate::ingest::judgements::judge_again;
 use crate::ingest::recipient::{BareNumber, RecipientKey};
 
@@ -21,6 +21,7 @@ fn product(
         length,
         astral: Astral::Utf16,
         charge_on: ChargeOn::Receipt,
+        return_order: ReturnOrder::Literal,
         priced_by,
         commodity: "X".into(),
         income: "X".into(),

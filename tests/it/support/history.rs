@@ -13,6 +13,7 @@ use quittance::desk::{DeskError, accounts, orders};
 use quittance::domain::account::Kind;
 use quittance::domain::money::Micros;
 use quittance::domain::period::Timestamp;
+use quittance::domain::product::{ChargeOn, Product, ReturnOrder};
 use quittance::ingest;
 use quittance::ingest::source::Source;
 use quittance::intake::{Input, Reading, take};
@@ -288,9 +289,18 @@ fn config() -> Config {
 impl Books {
     /// The accounts ann (an individual), bob and corp (who has activated Direct Mail).
     pub async fn open(url: &str) -> Books {
+        Books::open_with(url, ReturnOrder::Literal).await
+    }
+
+    /// With another order in which what failed goes back.
+    pub async fn open_with(url: &str, order: ReturnOrder) -> Books {
         let db = Db::open(url).await.expect("the database opens");
         store::prepare(&db).await.expect("it can be migrated");
-        let config = Arc::new(config());
+        let mut config = config();
+        let on_receipt = |product: &&mut Product| product.charge_on == ChargeOn::Receipt;
+        let products = config.catalog.products.iter_mut();
+        products.filter(on_receipt).for_each(|product| product.return_order = order);
+        let config = Arc::new(config);
         for (id, kind) in [("ann", Kind::Individual), ("bob", Kind::Enterprise), ("corp", Kind::Enterprise)] {
             let new = NewAccount {
                 account_id: id.into(),

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quittance::domain::product::ReturnOrder;
+
 use super::history::{ACCOUNTS, CLASSES, Message, PACKAGES, Receipt, Size, Step};
 
 const HOUR: i128 = 3_600_000_000;
@@ -65,6 +67,8 @@ struct Failure {
 #[derive(Default)]
 struct Books {
     accounts: Vec<Account>,
+    /// What failed goes back to who paid for it, or becomes money.
+    to_source: bool,
     /// In order of arrival.
     sent: Vec<Sent>,
     failures: Vec<Failure>,
@@ -80,7 +84,14 @@ struct Books {
 
 /// The books by the naive reckoning, in the words of `Books::told`.
 pub fn reckon(steps: &[Step]) -> Vec<String> {
-    let mut books = Books { accounts: vec![Account::default(); ACCOUNTS.len() - 1], ..Books::default() };
+    reckon_with(steps, ReturnOrder::Literal)
+}
+
+/// With another order in which what failed goes back.
+pub fn reckon_with(steps: &[Step], order: ReturnOrder) -> Vec<String> {
+    let to_source = order == ReturnOrder::SameSource;
+    let accounts = vec![Account::default(); ACCOUNTS.len() - 1];
+    let mut books = Books { accounts, to_source, ..Books::default() };
     for step in steps {
         match step {
             Step::TopUp { account, amount, .. } => {
@@ -283,7 +294,10 @@ impl Books {
         let mut back = BTreeMap::new();
         for unit in charged.iter_mut().filter(|(number, _)| part == 0 || **number == part).map(|(_, u)| u) {
             let amount = unit.price.unwrap_or(0);
-            let (to, amount) = match account.taker(received) {
+            let source = unit.plan.filter(|_| self.to_source);
+            let takers = account.takers(received).filter(|(n, _)| !self.to_source || source == Some(*n));
+            let last = takers.max_by_key(|(n, plan)| (plan.drawn, plan.until, plan.from, *n));
+            let (to, amount) = match last.map(|(n, _)| n) {
                 Some(plan) => {
                     account.plans[plan].remaining += 1;
                     (format!("{id}-p{}", plan + 1), 0)
@@ -431,10 +445,10 @@ impl Account {
         Some(Unit { plan: None, price, given_back: false })
     }
 
-    /// The plan that takes a domestic unit back: the one drawn last, of those drawn together the one
-    /// that pays last, if it has room and had not ended when the receipt came.
-    fn taker(&self, received: i128) -> Option<usize> {
-        let takes = |plan: &Plan| {
+    /// The plans that take a domestic unit back: those that were drawn, have room and had not ended when the
+    /// receipt came. The one drawn last comes first, of those drawn together the one that pays last.
+    fn takers(&self, received: i128) -> impl Iterator<Item = (usize, &Plan)> {
+        let takes = move |plan: &Plan| {
             let (_, size, product, _) = SOLD[plan.package];
             plan.drawn.is_some()
                 && product == "sms-domestic"
@@ -443,8 +457,7 @@ impl Account {
                 && plan.from <= received
                 && received < plan.until
         };
-        let plans = self.plans.iter().enumerate().filter(|(_, plan)| takes(plan));
-        plans.max_by_key(|(n, plan)| (plan.drawn, plan.until, plan.from, *n)).map(|(n, _)| n)
+        self.plans.iter().enumerate().filter(move |(_, plan)| takes(plan))
     }
 
     fn buy(&mut self, package: usize, at: i128) {
