@@ -7,17 +7,25 @@ use serde_json::{Value, json};
 
 use super::invoice_files::{self, ExportArgs};
 use super::output::{count, table};
-use super::{Failure, Session};
+use super::{Failure, Session, exit};
+use crate::desk::invoice_run::{Issued, Refusal, issue_all};
 use crate::desk::invoices::{self, About};
 use crate::domain::invoice::{Invoice, InvoiceType, Party};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Zone};
 
+/// Refusals that a table names.
+const NAMED: usize = 50;
+
 #[derive(Debug, Subcommand)]
 pub enum InvoiceCommand {
-    /// Issue an invoice for a paid bill or an order
+    /// Issue an invoice for a paid bill or an order, or for all bills of a month
     Issue {
-        account: String,
+        #[arg(required_unless_present = "all")]
+        account: Option<String>,
+        /// For every account with a bill of the month that never had an invoice
+        #[arg(long, conflicts_with_all = ["account", "order"])]
+        all: bool,
         #[command(flatten)]
         about: AboutArgs,
         /// general, or special: its buyer can deduct the VAT, and has to be named with a tax id
@@ -86,16 +94,24 @@ pub async fn run(session: &Session, command: InvoiceCommand) -> Result<ExitCode,
     let db = session.open(&config).await?;
     let (now, zone, output) = (session.now(), config.zone, session.output);
     match command {
-        InvoiceCommand::Issue { account, about, invoice_type } => {
-            let about = match (about.bill, about.order) {
-                (Some(month), _) => About::Bill(month),
-                (None, order) => About::Order(order.unwrap_or_default()),
-            };
+        InvoiceCommand::Issue { account, about, invoice_type, .. } => {
             if config.invoices.is_sample() {
                 tracing::warn!(
                     "Invoices name the sample seller: put your own into the section [invoices] of quittance.toml"
                 );
             }
+            let about = match (about.bill, about.order, &account) {
+                (Some(month), _, None) => {
+                    let wanted = (month, invoice_type);
+                    let issued = issue_all(&db, &config, wanted, now, &*session.progress()).await?;
+                    output.show(&issued_json(month, &issued), || issued_words(month, &issued));
+                    db.close().await;
+                    return Ok(ExitCode::from(if issued.refused.is_empty() { 0 } else { exit::PARTIAL }));
+                }
+                (Some(month), ..) => About::Bill(month),
+                (None, order, _) => About::Order(order.unwrap_or_default()),
+            };
+            let account = account.unwrap_or_default();
             let issued = invoices::issue(&db, &config, &account, (&about, invoice_type), now).await?;
             output.show(&invoice_json(&issued, zone), || sheet(&issued, zone));
         }
@@ -135,6 +151,40 @@ pub async fn run(session: &Session, command: InvoiceCommand) -> Result<ExitCode,
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn issued_json(month: Month, issued: &Issued) -> Value {
+    let totals = issued.totals.iter();
+    let totals = totals.map(|(currency, total)| json!({ "currency": currency, "total": total.to_string() }));
+    let refused = issued.refused.iter().map(|refusal| {
+        json!({ "account_id": refusal.account_id, "code": refusal.code, "message": refusal.message })
+    });
+    json!({
+        "month": month.to_string(),
+        "invoices": issued.invoices,
+        "totals": totals.collect::<Vec<_>>(),
+        "invoiced_before": issued.invoiced_before,
+        "nothing_to_invoice": issued.nothing,
+        "refused": refused.collect::<Vec<_>>(),
+    })
+}
+
+fn issued_words(month: Month, issued: &Issued) -> String {
+    let totals = issued.totals.iter().map(|(currency, total)| format!(", {} {currency}", total.for_people()));
+    let mut lines = vec![format!(
+        "Bills of {month}: {} invoices issued{}; {} were invoiced before, {} come to nothing, {} refused.",
+        count(issued.invoices),
+        totals.collect::<String>(),
+        count(issued.invoiced_before),
+        count(issued.nothing),
+        issued.refused.len(),
+    )];
+    let named = issued.refused.iter().take(NAMED);
+    lines.extend(named.map(|Refusal { account_id, message, .. }| format!("  {account_id}: {message}")));
+    if let more @ 1.. = issued.refused.len().saturating_sub(NAMED) {
+        lines.push(format!("  and {more} more, which --json lists"));
+    }
+    lines.join("\n")
 }
 
 /// The keys that scripts read.

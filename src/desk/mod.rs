@@ -8,6 +8,7 @@ pub mod cash;
 pub mod coupons;
 pub mod exceptions;
 pub mod invoice_files;
+pub mod invoice_run;
 pub mod invoices;
 pub mod journal;
 pub mod messages;

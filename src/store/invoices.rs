@@ -10,7 +10,7 @@ use crate::domain::invoice::{
     Allowance, CreditNote, Invoice, InvoiceKind, InvoiceLine, InvoiceType, Party, VatShare,
 };
 use crate::domain::money::Micros;
-use crate::domain::period::Timestamp;
+use crate::domain::period::{Month, Timestamp};
 
 /// What an account paid, what was invoiced of it and what went back (R59, R79, D28, D29, D84).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +116,17 @@ pub async fn standing(
                  and r.invoice_no = i.invoice_no)";
     let row = tx.row(sql, values![account_id, kind.as_str(), reference]).await?;
     row.map(|row| row.text(0)).transpose()
+}
+
+/// The accounts with a bill of a month, also one that waits to be issued, and whether it was ever invoiced.
+pub async fn billed_accounts(tx: &mut Tx, month: Month) -> Result<Vec<(String, bool)>, StoreError> {
+    let sql = "select b.account_id, cast(case when exists (select 1 from invoices i where i.account_id = b.account_id \
+                 and i.kind = 'bill' and i.ref = $2) then 1 else 0 end as bigint) \
+               from (select account_id from bills where month = $1 \
+                 union select account_id from bills_parked where month = $1 and run_no is null) b \
+               order by b.account_id";
+    let billed = |row: &Row| Ok((row.text(0)?, row.int(1)? == 1));
+    tx.rows(sql, values![month.number(), month.to_string()]).await?.iter().map(billed).collect()
 }
 
 /// The number of the last invoice for a bill or order that was returned.

@@ -138,6 +138,56 @@ fn the_buyer_of_special_invoices_is_named_and_checked() {
 }
 
 #[test]
+fn r80_r81_all_bills_of_a_month_are_invoiced_at_once_each_one_once() {
+    const ALL: &[&str] = &["invoice", "issue", "--all", "--bill", "2026-03", "--json"];
+    on_both(|database| {
+        let mut program = march(database);
+        // One that paid nothing, one whose invoice was returned, one that used nothing, twenty others.
+        let others: Vec<String> = (0..20).map(|number| format!("other-{number:02}")).collect();
+        let mut lines = Vec::new();
+        for account in ["poor", "back", "idle"].into_iter().chain(others.iter().map(String::as_str)) {
+            program.run(&["account", "add", account, "--name", account, "--credit-limit", "10"]).exits(0);
+            if account != "poor" {
+                program.run(&["account", "top-up", account, "10", "--reference", "cash"]).exits(0);
+            }
+            if account != "idle" {
+                let sent = "2026-03-31T23:00:00+08:00";
+                lines.push(line(&format!("m-{account}"), account, "promotional", "20", sent));
+            }
+        }
+        let name = program.file("others.csv", file(&lines));
+        program.run(&["ingest", "messages", &name]).exits(0);
+        program.run(&[ALL, &["--type", "special"]].concat()).refuses("bill_unknown");
+        charge(&mut program, "2026-04-01T00:40:00+08:00");
+        program.run(RUN).exits(0);
+        let back = program.json(&["invoice", "issue", "back", "--bill", "2026-03"]);
+        program.run(&["invoice", "return", back["number"].as_str().expect("a number")]).exits(0);
+
+        let runs: Vec<Running> = (0..3).map(|_| program.start(ALL, b"")).collect();
+        let told: Vec<Value> = runs.into_iter().map(|run| run.answer().exits(3).json()).collect();
+        let sum = |key: &str| told.iter().map(|told| told[key].as_i64().expect("a count")).sum::<i64>();
+        assert_eq!(sum("invoices"), 21, "{told:?}");
+        assert_eq!(sum("invoiced_before"), 3 * 22 - 21, "{told:?}");
+        for told in &told {
+            let refused = told["refused"].as_array().expect("a list");
+            assert_eq!((refused.len(), &refused[0]["account_id"]), (1, &json!("poor")), "{told}");
+            assert_eq!(refused[0]["code"], "bill_not_paid");
+        }
+        let again = program.run(ALL).exits(3).json();
+        assert_eq!((&again["invoices"], &again["totals"]), (&json!(0), &json!([])));
+        program.run(&["account", "top-up", "poor", "10", "--reference", "cash"]).exits(0);
+        let rest = program.run(ALL).exits(0).json();
+        assert_eq!(rest["totals"], json!([{ "currency": "CNY", "total": "1.1" }]), "{rest}");
+        assert_eq!((&rest["invoices"], &rest["invoiced_before"]), (&json!(1), &json!(22)));
+        let words = program.run(&["invoice", "issue", "--all", "--bill", "2026-03"]).exits(0).stdout;
+        assert!(words.contains("23 were invoiced before"), "{words}");
+        program.run(&["invoice", "issue", "--all", "acme", "--bill", "2026-03"]).exits(2);
+        program.run(&["invoice", "issue", "--all", "--order", "acme-o1"]).exits(2);
+        assert_sound(&database.url);
+    });
+}
+
+#[test]
 fn f33_programs_that_bill_at_once_bill_each_account_once() {
     on_both(|database| {
         let program = march(database);
