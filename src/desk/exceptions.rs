@@ -302,13 +302,18 @@ async fn claimed(
             format!("no failure waits here that could give something back; dismiss exception {number}");
         return Err(DeskError::refused("no_failure", message));
     }
-    if failures::any_waits(tx, &exception.receipt).await? {
+    let receipt = &exception.receipt;
+    let whose = match &*receipt.account_id {
+        "" => which.account_id.unwrap_or_default(),
+        account_id => account_id,
+    };
+    if failures::any_waits(tx, whose, receipt.key).await? {
         let message =
             "another failure of this message waits for the next settle-receipts run; try again after it";
         return Err(DeskError::refused("not_settled_yet", message));
     }
-    failures::accept_conflict(tx, &exception.receipt).await?;
-    let failure = failures::find(tx, &exception.receipt, which).await?;
+    failures::accept_conflict(tx, receipt).await?;
+    let failure = failures::find(tx, receipt, which).await?;
     let failure = failure.ok_or_else(|| StoreError::Corrupt(format!("exception {number} has no receipt")))?;
     let message = match &failure.message {
         Matched::One(message) => message.clone(),

@@ -192,6 +192,7 @@ impl Story {
         let delivered = |receipt: &StoredReceipt| {
             receipt.part == part
                 && receipt.is_final
+                && !receipt.is_ambiguous
                 && receipt.status == "delivered"
                 && receipt.report_time.0 - submitted <= REFUND_WINDOW
         };
@@ -199,9 +200,10 @@ impl Story {
         not_charged.contains(&part) || returned.contains(&part) || self.receipts.iter().any(delivered)
     }
 
-    /// Parts, or with 0 the whole, that no final receipt has told of.
+    /// Parts, or with 0 the whole, that no final receipt of this message alone has told of.
     fn untold(&self) -> Vec<i64> {
-        let told: Vec<i64> = self.receipts.iter().filter(|r| r.is_final).map(|r| r.part).collect();
+        let counts = |receipt: &&StoredReceipt| receipt.is_final && !receipt.is_ambiguous;
+        let told: Vec<i64> = self.receipts.iter().filter(counts).map(|r| r.part).collect();
         match told.as_slice() {
             [] => vec![0],
             told if told.contains(&0) => Vec::new(),
@@ -219,7 +221,9 @@ impl Story {
         let message = &self.stored.message;
         let no = |answer, why: &str| IfFailed { answer, returns: Vec::new(), why: why.to_owned() };
         let untold = self.untold();
-        let failed = |receipt: &StoredReceipt| receipt.is_final && receipt.status != "delivered";
+        let failed = |receipt: &StoredReceipt| {
+            receipt.is_final && !receipt.is_ambiguous && receipt.status != "delivered"
+        };
         Ok(match message.charged_by {
             _ if matches!(self.state, Some("rejected" | "inbound")) => {
                 no("no_money", "nothing: it is never charged")
@@ -272,6 +276,10 @@ impl Story {
             let why =
                 "it would be listed for somebody: money is called for, and no price is known".to_owned();
             return Ok(IfFailed { answer: "no_price", returns: Vec::new(), why });
+        }
+        if answers.iter().all(|answered| *answered == Answered::Before) {
+            let why = "nothing more: what failed was given back, or left out of the charge".to_owned();
+            return Ok(IfFailed { answer: "duplicate", returns: Vec::new(), why });
         }
         let plans = messages::plan_ids(tx, account).await?;
         let name = |plan_no: &i64| plans.get(plan_no).cloned();

@@ -140,7 +140,7 @@ pub struct OpenLine {
 
 /// Contradictions of receipts are exceptions of their own.
 pub(super) const IS_OPEN_LINE: &str = "l.verdict in ('rejected', 'conflict') and l.retried_in is null and not exists \
-    (select 1 from exceptions e where e.kind in ('conflict', 'conflict_line', 'rejected_line') \
+    (select 1 from exceptions e where e.kind in ('conflict', 'late_arrival', 'conflict_line', 'rejected_line') \
      and e.batch_no = l.batch_no and e.line = l.line)";
 
 /// Lines that wait for somebody, oldest first.

@@ -109,19 +109,22 @@ impl Answer {
 /// Whether an earlier final receipt in time, which names the message in another way, says that it was delivered, or
 /// tells of parts where this one tells of the whole, or the other way round (D15, D46, D66). Where both name
 /// it in the same way that was seen when they came in; the other ways are a request and a recipient instead
-/// of an id, and no account. Few failures have to be looked up for that.
+/// of an id, and no account. A receipt that other messages answer to, too, contradicts nothing. Few failures
+/// have to be looked up for that.
 const CONTRADICTED: &str = "cast(case when m.account_id is null then 0 \
       when ({nameless} or f.account_id <> m.account_id or f.id_hi <> m.id_hi or f.id_lo <> m.id_lo) and exists \
-        (select 1 from receipts r where r.id_hi = m.id_hi and r.id_lo = m.id_lo and {other}) then 1 \
+        (select 1 from receipts r where r.id_hi = m.id_hi and r.id_lo = m.id_lo and {other_id}) then 1 \
       when m.biz_id is not null and exists \
         (select 1 from receipts r where r.biz_id = m.biz_id and r.recipient_hash = m.recipient_hash \
-         and {other}) then 1 \
+         and {other_request}) then 1 \
       else 0 end as bigint)";
 const OTHER: &str = "r.account_id in (m.account_id, '') and r.slot = 'final' \
     and (r.account_id <> f.account_id or r.id_hi <> f.id_hi or r.id_lo <> f.id_lo) \
     and (sign(r.part) <> sign(f.part) or (r.part = f.part and r.status = 'delivered')) \
     and r.report_time - m.submit_time <= {in_time} \
-    and (r.batch_no, r.line) < (f.batch_no, f.line)";
+    and (r.batch_no, r.line) < (f.batch_no, f.line) \
+    and not exists (select 1 from messages n where (n.account_id <> m.account_id or n.id_hi <> m.id_hi \
+      or n.id_lo <> m.id_lo) and r.account_id in ('', n.account_id) and {same})";
 
 const COLUMNS: &str = "f.account_id, f.id_hi, f.id_lo, f.part, f.parts, f.batch_no, f.line, f.report_time, \
     f.received_at, m.account_id, m.id_hi, m.id_lo, m.product, m.template_type, m.country, m.disposition, m.units, \
@@ -136,7 +139,11 @@ const BY_REQUEST: &str = "m.biz_id = f.biz_id and m.recipient_hash = f.recipient
 fn query(failures: &str, by: &str, any_nameless: bool) -> String {
     let nameless = if any_nameless { "0 = 0" } else { "0 = 1" };
     let other = OTHER.replace("{in_time}", &REFUND_WINDOW.to_string());
-    let contradicted = CONTRADICTED.replace("{nameless}", nameless).replace("{other}", &other);
+    let other = |same| other.replace("{same}", same);
+    let contradicted = CONTRADICTED
+        .replace("{nameless}", nameless)
+        .replace("{other_id}", &other("n.id_hi = r.id_hi and n.id_lo = r.id_lo"))
+        .replace("{other_request}", &other("n.biz_id = r.biz_id and n.recipient_hash = r.recipient_hash"));
     format!(
         "select {COLUMNS}, {contradicted} from ({failures}) f \
          left join messages m on {by} and f.account_id in ('', m.account_id) \
@@ -271,10 +278,16 @@ pub async fn claims_before(
     Ok(first)
 }
 
-/// Whether a failure of a message waits for the next run.
-pub async fn any_waits(tx: &mut Tx, id: &FailureId) -> Result<bool, StoreError> {
-    let sql = "select count(*) from failures where id_hi = $1 and id_lo = $2 and run_no is null";
-    Ok(tx.int(sql, values![id.key.hi, id.key.lo]).await? > 0)
+/// Whether a failure of a message of an account, or with "" of any, waits for the next run.
+pub async fn any_waits(tx: &mut Tx, account_id: &str, key: MessageKey) -> Result<bool, StoreError> {
+    let mut sql =
+        "select count(*) from failures where id_hi = $1 and id_lo = $2 and run_no is null".to_owned();
+    let mut of = values![key.hi, key.lo];
+    if !account_id.is_empty() {
+        sql += " and account_id in ($3, '')";
+        of.push(account_id.into());
+    }
+    Ok(tx.int(sql, of).await? > 0)
 }
 
 /// The columns that a failure has of its receipt.

@@ -227,7 +227,12 @@ impl ReceiptStaging {
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
         // A whole receipt after one of a part, or the other way round, contradicts it (D66).
         if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
-            tx.execute(PART_CONFLICTS, values![batch_no]).await?;
+            if tx.execute(PART_CONFLICTS, values![batch_no]).await? > 0 {
+                // Few do; what was late among them contradicts nothing.
+                tx.execute(FORGET_CONFLICTS, values![batch_no]).await?;
+                in_time::judge_parts(tx, self.received_at).await?;
+                tx.execute(PART_CONFLICTS, values![batch_no]).await?;
+            }
             tx.execute(keep_conflicts(), values![batch_no]).await?;
             tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
         }
@@ -268,7 +273,8 @@ const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, rea
            || case when s.status = r.status then '' else '; status ' || s.status || ', was ' || r.status end \
     from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
       and r.account_id = s.account_id and r.part = s.part and r.slot = s.slot \
-    where not (r.batch_no = $1 and r.line = s.line)";
+    where not (r.batch_no = $1 and r.line = s.line) \
+      and not exists (select 1 from batch_lines l where l.batch_no = $1 and l.line = s.line)";
 
 /// The first final receipt of a message says how the source answers for it: whole, or by parts. A
 /// line that contradicts it is left out, and so says nothing to those after it.
@@ -284,6 +290,8 @@ const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, 
     where s.slot = 'final' and sign(s.part) <> coalesce( \
       (select sign(min(r.part)) from receipts r where r.id_hi = s.id_hi and r.id_lo = s.id_lo \
        and r.account_id = s.account_id and r.slot = 'final'), sign(o.part))";
+
+const FORGET_CONFLICTS: &str = "delete from batch_lines where batch_no = $1 and reason = 'part_and_whole'";
 
 const LEAVE_OUT_CONFLICTS: &str = "delete from staged_receipts where line in \
     (select line from batch_lines where batch_no = $1 and verdict = 'conflict')";
@@ -318,7 +326,7 @@ fn keep_conflicts() -> String {
 /// Contradictions wait for an operator: whose word counts is nothing that can be known here (D15).
 const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, id_lo, part, batch_no, line, \
       detail, opened_at) \
-    select 'conflict', r.account_id, r.id_hi, r.id_lo, r.part, r.batch_no, r.line, l.detail, r.received_at \
+    select case when l.reason = 'late_arrival' then l.reason else 'conflict' end, r.account_id, r.id_hi, r.id_lo, r.part, r.batch_no, r.line, l.detail, r.received_at \
     from receipts r join batch_lines l on l.batch_no = r.batch_no and l.line = r.line and l.verdict = 'conflict' \
     where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') order by r.line";
 
@@ -339,6 +347,8 @@ pub struct StoredReceipt {
     pub is_conflict: bool,
     /// It was reported after 72 hours, and another one in time (D14).
     pub is_late: bool,
+    /// Other messages answer to it, too: it counts for none unless an operator says so.
+    pub is_ambiguous: bool,
     pub raw_status: Option<String>,
     pub err_code: Option<String>,
     pub report_time: Timestamp,
@@ -353,7 +363,13 @@ pub async fn of_message(
     key: MessageKey,
 ) -> Result<Vec<StoredReceipt>, StoreError> {
     let columns = "r.part, r.parts, r.status, r.slot, r.raw_status, r.err_code, r.report_time, r.received_at, \
-                   r.batch_no, r.line";
+                   r.batch_no, r.line, cast(case \
+                     when r.account_id = '' and exists (select 1 from messages o where o.id_hi = r.id_hi \
+                       and o.id_lo = r.id_lo and o.account_id <> $1) then 1 \
+                     when r.biz_id is not null and exists (select 1 from messages o where o.biz_id = r.biz_id \
+                       and o.recipient_hash = r.recipient_hash and r.account_id in (o.account_id, '') \
+                       and not (o.account_id = $1 and o.id_hi = $2 and o.id_lo = $3)) then 1 \
+                     else 0 end as bigint)";
     let sql = format!(
         "select {columns} from receipts r where r.id_hi = $2 and r.id_lo = $3 and r.account_id in ($1, '') \
          union select {columns} from messages m join receipts r on r.biz_id = m.biz_id \
@@ -371,6 +387,7 @@ pub async fn of_message(
             is_late: ["late", "superseded"].contains(&row.text(3)?.as_str()),
             raw_status: row.opt_text(4)?,
             err_code: row.opt_text(5)?,
+            is_ambiguous: row.int(10)? == 1,
             report_time: Timestamp(row.int(6)?),
             received_at: Timestamp(row.int(7)?),
             place: Place { batch_no: row.int(8)?, line: row.int(9)? },

@@ -3,7 +3,7 @@
 //! Days that are final are kept as counts, written once. Younger days are counted from their messages
 //! each time: the batches of these days lead to the messages, and each message to its first final
 //! receipt. What was billed is what was charged less what was given back, so that it can't differ from
-//! the bill.
+//! the bill; what an operator gives back of a day that is final is on the bill alone.
 
 mod counting;
 mod listing;

@@ -14,15 +14,14 @@ use crate::store::db::{Row, Tx, values};
 use crate::store::failures::{FAILURE, TAKES_PLACE};
 
 /// Receipts that are known by another final one, where time may decide between them: they tell otherwise, or
-/// both tell of a failure and the later one was reported earlier.
+/// the later one was reported earlier.
 const RIVALS: &str = "select s.line, s.id_hi, s.id_lo, s.account_id, s.part, s.status, s.report_time, \
       r.status, r.report_time, m.account_id, m.id_hi, m.id_lo, m.submit_time \
     from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
       and r.account_id = s.account_id and r.part = s.part and r.slot = 'final' \
     join messages m on s.account_id in ('', m.account_id) and {by} \
     where s.slot = 'final' and not (r.batch_no = $1 and r.line = s.line) \
-      and ((s.status = 'delivered') <> (r.status = 'delivered') \
-        or (s.status <> 'delivered' and s.report_time < r.report_time))";
+      and ((s.status = 'delivered') <> (r.status = 'delivered') or s.report_time < r.report_time)";
 const BY: [&str; 2] = [
     "m.id_hi = s.id_hi and m.id_lo = s.id_lo",
     "m.biz_id = s.biz_id and m.recipient_hash = s.recipient_hash",
@@ -56,7 +55,8 @@ fn rival(row: &Row) -> Result<Rival, StoreError> {
 }
 
 /// Gives places to those in time, and records those that were late; gives how many lines are accepted by it.
-/// Who comes after the grace takes no place any more: what was final by then stays so.
+/// Who comes after the grace takes no place any more: what was final by then stays so. A failure that was in
+/// time, and is known by one that was not, is listed then (D47).
 pub async fn judge(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result<i64, StoreError> {
     let mut rivals: BTreeMap<i64, Vec<Rival>> = BTreeMap::new();
     let requests =
@@ -87,6 +87,9 @@ pub async fn judge(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result
                 holders.insert(rival.key.clone(), (rival.delivered, rival.reported));
                 accepted += 1;
             }
+            (true, false) if !rival.delivered && !holder_delivered => {
+                tx.execute(LATE_ARRIVAL, values![batch_no, rival.line]).await?;
+            }
             (false, _) if rival.delivered != holder_delivered => {
                 accepted += record(tx, batch_no, rival.line).await?
             }
@@ -96,6 +99,14 @@ pub async fn judge(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result
     }
     Ok(accepted)
 }
+
+/// A failure reported in time that came after the grace, where one that was reported late is known.
+const LATE_ARRIVAL: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
+    select $1, s.line, 'conflict', 'late_arrival', 'it came more than 96 hours after submission; batch ' \
+      || cast(r.batch_no as text) || ' line ' || cast(r.line as text) || ' tells of the same failure, and was \
+reported after 72 hours' \
+    from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
+      and r.account_id = s.account_id and r.part = s.part and r.slot = 'final' where s.line = $2";
 
 async fn take_over(tx: &mut Tx, batch_no: i64, rival: &Rival) -> Result<(), StoreError> {
     let (hi, lo, account_id, part) = &rival.key;
@@ -148,4 +159,85 @@ async fn keep(tx: &mut Tx, batch_no: i64, line: i64) -> Result<i64, StoreError> 
          on conflict do nothing"
     );
     Ok(i64::from(tx.execute(sql, values![batch_no, line]).await? > 0))
+}
+
+/// Final receipts of messages that tell of parts on one side and of the whole on the other, at least one of
+/// them on its way in.
+const BESIDES: &str = "select {line} as line, x.id_hi, x.id_lo, x.account_id, x.part, x.report_time, \
+      m.account_id, m.id_hi, m.id_lo, m.submit_time \
+    from {of} x join messages m on x.account_id in ('', m.account_id) and {by} \
+    where x.slot = 'final' and exists (select 1 from {others} o where o.slot = 'final' and o.id_hi = x.id_hi \
+      and o.id_lo = x.id_lo and o.account_id = x.account_id and sign(o.part) <> sign(x.part))";
+
+/// A receipt of a part or of the whole, where others tell of the other.
+struct Beside {
+    /// Where it is on its way in.
+    line: Option<i64>,
+    /// Id and account of all of them.
+    of: (i64, i64, String),
+    part: i64,
+    reported: i64,
+    message: (String, i64, i64, i64),
+}
+
+fn beside(row: &Row) -> Result<Beside, StoreError> {
+    Ok(Beside {
+        line: row.opt_int(0)?,
+        of: (row.int(1)?, row.int(2)?, row.text(3)?),
+        part: row.int(4)?,
+        reported: row.int(5)?,
+        message: (row.text(6)?, row.int(7)?, row.int(8)?, row.int(9)?),
+    })
+}
+
+/// Lets receipts in time tell of parts where a late one told of the whole, and the other way round: the late
+/// one is recorded, and contradicts nothing (D14, D66). After the grace nobody takes a place.
+pub async fn judge_parts(tx: &mut Tx, received_at: Timestamp) -> Result<(), StoreError> {
+    let mut besides: BTreeMap<(i64, i64, String), Vec<Beside>> = BTreeMap::new();
+    for by in BY {
+        for (of, line, others) in [
+            ("staged_receipts", "x.line", "receipts"),
+            ("staged_receipts", "x.line", "staged_receipts"),
+            ("receipts", "cast(null as bigint)", "staged_receipts"),
+        ] {
+            let by = by.replace("s.", "x.");
+            let sql = BESIDES.replace("{line}", line).replace("{of}", of).replace("{others}", others);
+            for row in tx.rows(sql.replace("{by}", &by), vec![]).await? {
+                let beside = beside(&row)?;
+                besides.entry(beside.of.clone()).or_default().push(beside);
+            }
+        }
+    }
+    for ((hi, lo, account_id), found) in besides {
+        let Some(message) = found.first().map(|first| &first.message) else { continue };
+        // Of several messages it can't be told which one it is.
+        if found.iter().any(|other| other.message != *message) {
+            continue;
+        }
+        let after = |at: i64| at.saturating_sub(message.3);
+        let is_late = |beside: &Beside| after(beside.reported) > REFUND_WINDOW;
+        let in_grace = after(received_at.0) <= REFUND_WINDOW + RECEIPT_GRACE;
+        let gives_way = |late: &&Beside| {
+            let takes = |other: &Beside| {
+                !is_late(other)
+                    && (other.part == 0) != (late.part == 0)
+                    && (late.line.is_some() || (other.line.is_some() && in_grace))
+            };
+            is_late(late) && found.iter().any(takes)
+        };
+        for late in found.iter().filter(gives_way) {
+            match late.line {
+                Some(line) => {
+                    let sql = "update staged_receipts set slot = 'late' where line = $1";
+                    tx.execute(sql, values![line]).await?;
+                }
+                None => {
+                    let sql = "update receipts set slot = 'superseded' where id_hi = $1 and id_lo = $2 \
+                               and account_id = $3 and part = $4 and slot = 'final'";
+                    tx.execute(sql, values![hi, lo, &*account_id, late.part]).await?;
+                }
+            }
+        }
+    }
+    Ok(())
 }

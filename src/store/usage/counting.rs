@@ -9,6 +9,7 @@ use crate::domain::period::{Day, Timestamp};
 use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
 use crate::store::db::{Tx, values};
 use crate::store::error::StoreError;
+use crate::store::receipts::any_nameless;
 
 /// Receipts that come later than this after submission change nothing any more: the message is unknown.
 const IN_TIME: i64 = REFUND_WINDOW + RECEIPT_GRACE;
@@ -28,11 +29,15 @@ pub struct Counting<'a> {
 pub(super) struct Kinds {
     by_part: bool,
     by_request: bool,
+    /// Two receipts may name one message in two ways.
+    two_names: bool,
 }
 
 impl Kinds {
     pub(super) async fn load(tx: &mut Tx) -> Result<Kinds, StoreError> {
-        Ok(Kinds { by_part: any(tx, "part > 0").await?, by_request: any(tx, "biz_id is not null").await? })
+        let by_request = any(tx, "biz_id is not null").await?;
+        let two_names = by_request || any_nameless(tx).await?;
+        Ok(Kinds { by_part: any(tx, "part > 0").await?, by_request, two_names })
     }
 }
 
@@ -96,7 +101,7 @@ impl Counting<'_> {
                  sum(coalesce({}, 0)) as delivered_parts, sum(coalesce({}, 0)) as failed_parts",
                 self.place("m.submit_time"),
                 self.ripe(),
-                told(fate(kinds, "r.status")),
+                told(status(kinds)),
                 told(parts(kinds, "=")),
                 told(parts(kinds, "<>")),
             )
@@ -193,24 +198,44 @@ pub(super) const COUNTS: &str = "case when kind in ('sent', 'rejected') then mes
 const PAID: &str =
     "case when plan_no < 0 then 0 else units end, 0, 0, case when plan_no < 0 then units else 0 end";
 
-/// The final receipts `r` of a message `m` that came in time. One that names no account, or a request
-/// and a recipient, is a message's only where no other answers to it.
-fn receipts(kinds: &Kinds) -> String {
-    let by_key = "r.id_hi = m.id_hi and r.id_lo = m.id_lo";
+/// The final receipts of a message `m` that came in time. One that names no account, or a request and a
+/// recipient, is a message's only where no other answers to it.
+fn receipts(kinds: &Kinds, r: &str) -> String {
+    let by_key = format!("{r}.id_hi = m.id_hi and {r}.id_lo = m.id_lo");
     let (found, alone) = if kinds.by_request {
-        let alone = " and not exists (select 1 from messages o where r.biz_id is not null and o.biz_id = r.biz_id \
-            and o.recipient_hash = r.recipient_hash and r.account_id in (o.account_id, '') \
-            and not (o.account_id = m.account_id and o.id_hi = m.id_hi and o.id_lo = m.id_lo))";
-        (format!("({by_key} or r.biz_id = m.biz_id and r.recipient_hash = m.recipient_hash)"), alone)
+        let alone = format!(
+            " and not exists (select 1 from messages o where {r}.biz_id is not null and o.biz_id = {r}.biz_id \
+             and o.recipient_hash = {r}.recipient_hash and {r}.account_id in (o.account_id, '') \
+             and not (o.account_id = m.account_id and o.id_hi = m.id_hi and o.id_lo = m.id_lo))"
+        );
+        (format!("({by_key} or {r}.biz_id = m.biz_id and {r}.recipient_hash = m.recipient_hash)"), alone)
     } else {
-        (by_key.to_owned(), "")
+        (by_key, String::new())
     };
     format!(
-        "from receipts r where {found} and r.account_id in (m.account_id, '') and r.slot = 'final' \
-         and r.received_at <= m.submit_time + {IN_TIME} \
-         and not exists (select 1 from messages o where r.account_id = '' and o.id_hi = r.id_hi \
-           and o.id_lo = r.id_lo and o.account_id <> m.account_id){alone}"
+        "from receipts {r} where {found} and {r}.account_id in (m.account_id, '') and {r}.slot = 'final' \
+         and {r}.received_at <= m.submit_time + {IN_TIME} \
+         and not exists (select 1 from messages o where {r}.account_id = '' and o.id_hi = {r}.id_hi \
+           and o.id_lo = {r}.id_lo and o.account_id <> m.account_id){alone}"
     )
+}
+
+/// By what the receipts of a message follow on one another: the first one in time counts, whatever was reported
+/// later (D14, D15, D46).
+fn order(r: &str) -> String {
+    format!(
+        "case when {r}.report_time - m.submit_time > {REFUND_WINDOW} then 1 else 0 end, {r}.batch_no, {r}.line"
+    )
+}
+
+/// Where another receipt may name the message in another way: that none such comes before. SQLite finds no
+/// column of the message in the order of a subquery.
+fn is_first(kinds: &Kinds, which: &str) -> String {
+    if !kinds.two_names {
+        return String::new();
+    }
+    let (before, this) = (order("p"), order("r"));
+    format!(" and not exists (select 1 {} and {which} and ({before}) < ({this}))", receipts(kinds, "p"))
 }
 
 /// What receipts say of a message in such a state: of one that no carrier was asked to deliver, or that
@@ -219,9 +244,28 @@ pub(super) fn told(state: &str, what: &str) -> String {
     format!("case when {SENT} and {state} <> 'suspense' then {what} end")
 }
 
-/// A column of the first receipt of a whole message (D15, D46): of its status its fate.
+/// A column of the receipt that tells of a whole message (D15, D46).
 pub(super) fn fate(kinds: &Kinds, column: &str) -> String {
-    format!("(select {column} {} and r.part = 0 order by r.batch_no, r.line limit 1)", receipts(kinds))
+    let whole = format!("{} and r.part = 0", receipts(kinds, "r"));
+    if !kinds.two_names {
+        return format!("(select {column} {whole} limit 1)");
+    }
+    let first = if kinds.by_part { is_first(kinds, "p.part >= 0") } else { is_first(kinds, "p.part = 0") };
+    format!("(select {column} {whole}{first} limit 1)")
+}
+
+/// What became of a whole message. One that was given back, or left out of its charge, failed, also where others
+/// answer to its receipt by now.
+pub(super) fn status(kinds: &Kinds) -> String {
+    let told = fate(kinds, "r.status");
+    if !kinds.two_names {
+        return told;
+    }
+    let of_message = "t.account_id = m.account_id and t.id_hi = m.id_hi and t.id_lo = m.id_lo and t.part = 0";
+    format!(
+        "coalesce({told}, case when exists (select 1 from returns t where {of_message} and t.was_final = 0) \
+           or exists (select 1 from not_charged t where {of_message}) then 'failed' end)"
+    )
 }
 
 /// How many parts of a message were delivered (`=`), or failed (`<>`).
@@ -229,7 +273,8 @@ pub(super) fn parts(kinds: &Kinds, delivered: &str) -> String {
     if !kinds.by_part {
         return "0".into();
     }
-    format!("(select count(distinct r.part) {} and r.status {delivered} 'delivered')", of_parts(kinds))
+    let first = is_first(kinds, "p.part = r.part");
+    format!("(select count(distinct r.part) {}{first} and r.status {delivered} 'delivered')", of_parts(kinds))
 }
 
 /// When the last part that counts was reported.
@@ -242,5 +287,5 @@ pub(super) fn last_part(kinds: &Kinds) -> String {
 }
 
 fn of_parts(kinds: &Kinds) -> String {
-    format!("{} and r.part between 1 and m.units", receipts(kinds))
+    format!("{} and r.part between 1 and m.units", receipts(kinds, "r"))
 }

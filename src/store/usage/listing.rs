@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::counting::{COUNTS, Counting, KIND, Kinds, SENT, fate, last_part, parts, told};
+use super::counting::{COUNTS, Counting, KIND, Kinds, SENT, fate, last_part, parts, status, told};
 use super::{Counts, Runs, WrittenUpTo};
 use crate::domain::charge::{Charge, Place};
 use crate::domain::message::MessageKey;
@@ -230,7 +230,7 @@ fn query(
            coalesce({}, {}) as report_time, {} as left_out, {} as given_back from listed m) \
          select {LISTED} from (select known.*, {COUNTS} from known) c where {} {order}{limit}",
         counting.ripe(),
-        told(fate(kinds, "r.status")),
+        told(status(kinds)),
         told(parts(kinds, "=")),
         told(parts(kinds, "<>")),
         told(fate(kinds, "r.report_time")),
