@@ -229,8 +229,8 @@ impl ReceiptStaging {
         if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
             if tx.execute(PART_CONFLICTS, values![batch_no]).await? > 0 {
                 // Few do; what was late among them contradicts nothing.
+                in_time::judge_parts(tx, batch_no, self.received_at).await?;
                 tx.execute(FORGET_CONFLICTS, values![batch_no]).await?;
-                in_time::judge_parts(tx, self.received_at).await?;
                 tx.execute(PART_CONFLICTS, values![batch_no]).await?;
             }
             tx.execute(keep_conflicts(), values![batch_no]).await?;

@@ -161,13 +161,14 @@ async fn keep(tx: &mut Tx, batch_no: i64, line: i64) -> Result<i64, StoreError> 
     Ok(i64::from(tx.execute(sql, values![batch_no, line]).await? > 0))
 }
 
-/// Final receipts of messages that tell of parts on one side and of the whole on the other, at least one of
-/// them on its way in.
-const BESIDES: &str = "select {line} as line, x.id_hi, x.id_lo, x.account_id, x.part, x.report_time, \
+/// The final receipts, of those kept or of those on their way in, of messages of which some of these tell of a
+/// part and others of the whole.
+const BESIDES: &str = "select {line}, x.id_hi, x.id_lo, x.account_id, x.part, x.report_time, \
       m.account_id, m.id_hi, m.id_lo, m.submit_time \
-    from {of} x join messages m on x.account_id in ('', m.account_id) and {by} \
-    where x.slot = 'final' and exists (select 1 from {others} o where o.slot = 'final' and o.id_hi = x.id_hi \
-      and o.id_lo = x.id_lo and o.account_id = x.account_id and sign(o.part) <> sign(x.part))";
+    from (select distinct s.id_hi, s.id_lo, s.account_id from batch_lines l \
+        join staged_receipts s on s.line = l.line where l.batch_no = $1 and l.reason = 'part_and_whole') k \
+      join {of} x on x.id_hi = k.id_hi and x.id_lo = k.id_lo and x.account_id = k.account_id and x.slot = 'final' \
+      join messages m on x.account_id in ('', m.account_id) and {by}";
 
 /// A receipt of a part or of the whole, where others tell of the other.
 struct Beside {
@@ -191,18 +192,15 @@ fn beside(row: &Row) -> Result<Beside, StoreError> {
 }
 
 /// Lets receipts in time tell of parts where a late one told of the whole, and the other way round: the late
-/// one is recorded, and contradicts nothing (D14, D66). After the grace nobody takes a place.
-pub async fn judge_parts(tx: &mut Tx, received_at: Timestamp) -> Result<(), StoreError> {
+/// one is recorded, and contradicts nothing (D14, D66). After the grace nobody takes a place. What contradicts
+/// by parts is listed for the batch before.
+pub async fn judge_parts(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result<(), StoreError> {
     let mut besides: BTreeMap<(i64, i64, String), Vec<Beside>> = BTreeMap::new();
     for by in BY {
-        for (of, line, others) in [
-            ("staged_receipts", "x.line", "receipts"),
-            ("staged_receipts", "x.line", "staged_receipts"),
-            ("receipts", "cast(null as bigint)", "staged_receipts"),
-        ] {
-            let by = by.replace("s.", "x.");
-            let sql = BESIDES.replace("{line}", line).replace("{of}", of).replace("{others}", others);
-            for row in tx.rows(sql.replace("{by}", &by), vec![]).await? {
+        let by = by.replace("s.", "x.");
+        for (of, line) in [("staged_receipts", "x.line"), ("receipts", "cast(null as bigint)")] {
+            let sql = BESIDES.replace("{line}", line).replace("{of}", of).replace("{by}", &by);
+            for row in tx.rows(sql, values![batch_no]).await? {
                 let beside = beside(&row)?;
                 besides.entry(beside.of.clone()).or_default().push(beside);
             }
