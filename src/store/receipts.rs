@@ -229,11 +229,12 @@ impl ReceiptStaging {
         if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
             if tx.execute(PART_CONFLICTS, values![batch_no]).await? > 0 {
                 // Few do; what was late among them contradicts nothing.
+                index_lines(tx).await?;
                 in_time::judge_parts(tx, batch_no, self.received_at).await?;
                 tx.execute(FORGET_CONFLICTS, values![batch_no]).await?;
                 tx.execute(PART_CONFLICTS, values![batch_no]).await?;
             }
-            tx.execute(keep_conflicts(), values![batch_no]).await?;
+            keep_conflicts(tx, batch_no).await?;
             tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
         }
         let accepted = self.rows.merge(tx, batch_no).await?;
@@ -252,7 +253,7 @@ impl ReceiptStaging {
         }
         let accepted = accepted + in_time::judge(tx, batch_no, self.received_at).await?;
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
-        tx.execute(keep_conflicts(), values![batch_no]).await?;
+        keep_conflicts(tx, batch_no).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
         batches::correct_counts(tx, batch_no, self.rows.rows(), accepted).await
@@ -304,8 +305,20 @@ fn keep_failures() -> String {
     )
 }
 
+/// Staged lines are looked up one by one from here on: without an index each would cost a look at all of them.
+async fn index_lines(tx: &mut Tx) -> Result<(), StoreError> {
+    let sql = "create index if not exists staged_receipts_line on staged_receipts (line)";
+    tx.execute(sql, vec![]).await.map(|_| ())
+}
+
 /// A receipt that contradicts another is kept beside it, the first of each answer.
-fn keep_conflicts() -> String {
+async fn keep_conflicts(tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
+    let any = "select count(*) from (select 1 from batch_lines where batch_no = $1 and verdict = 'conflict' \
+               limit 1) any_conflict";
+    if tx.int(any, values![batch_no]).await? == 0 {
+        return Ok(());
+    }
+    index_lines(tx).await?;
     let answer = "case when s.status = 'delivered' then 'conflict delivered' else 'conflict failed' end";
     let kept: Vec<String> = STAGED
         .split(", ")
@@ -315,12 +328,13 @@ fn keep_conflicts() -> String {
             _ => format!("s.{column}"),
         })
         .collect();
-    format!(
+    let sql = format!(
         "insert into receipts ({STAGED}) select {} \
          from batch_lines l join staged_receipts s on s.line = l.line \
          where l.batch_no = $1 and l.verdict = 'conflict' order by l.line on conflict do nothing",
         kept.join(", ")
-    )
+    );
+    tx.execute(sql, values![batch_no]).await.map(|_| ())
 }
 
 /// Contradictions wait for an operator: whose word counts is nothing that can be known here (D15).

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::STAGED;
+use super::{STAGED, index_lines};
 use crate::domain::period::Timestamp;
 use crate::domain::product::{RECEIPT_GRACE, REFUND_WINDOW};
 use crate::store::StoreError;
@@ -67,6 +67,9 @@ pub async fn judge(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result
             let rival = rival(&row)?;
             rivals.entry(rival.line).or_default().push(rival);
         }
+    }
+    if !rivals.is_empty() {
+        index_lines(tx).await?;
     }
     let mut accepted = 0;
     // Who holds a place that was taken over in this batch.
