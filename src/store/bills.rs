@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cash::CLAIMS;
 use super::charging::{ACCOUNT, account};
 use super::db::{Row, Tx, Value, values};
 use super::dialect::{Bulk, Field, for_each_row};
@@ -189,11 +190,18 @@ pub struct BillRow {
     pub hash: String,
 }
 
-/// What is open of the claims of those who owe something: payments pay the oldest first, so of what an
-/// account owes its newest claims are open. It is what the account owes less all that is newer.
-const DUE: &str = "select c.account_id, c.ref, c.amount, cast(a.due - coalesce((select sum(n.amount) from claims n \
-    where n.account_id = c.account_id and (n.at > c.at or n.at = c.at and (n.kind, n.ref) > (c.kind, c.ref))), 0) \
-    as bigint) from claims c join accounts a on a.account_id = c.account_id where c.kind = 'bill' and a.due > 0";
+/// What is open of the bills of those who owe something, of one account or all: payments pay the oldest
+/// claim first, so of what an account owes its newest claims are open. It is what the account owes less all
+/// that is newer.
+fn due_now(narrow: &str) -> String {
+    format!(
+        "select d.account_id, d.ref, d.amount, cast(d.due - d.newer as bigint) from (\
+         select o.account_id, o.kind, o.ref, o.amount, a.due, sum(o.amount) over (partition by o.account_id \
+           order by o.entry_no desc) - o.amount as newer \
+         from ({CLAIMS}) o join accounts a on a.account_id = o.account_id where a.due > 0{narrow}) d \
+         where d.kind = 'bill'"
+    )
+}
 
 const BILLS_OF: &str = "account_id, month, bill_id, currency, total, paid, accrued, issued_at, note, hash";
 
@@ -247,8 +255,8 @@ async fn due_of(
         Ok(((row.text(0)?, row.text(1)?), Micros(left.clamp(0, amount))))
     };
     let rows = match account_id {
-        Some(account_id) => tx.rows(format!("{DUE} and c.account_id = $1"), values![account_id]).await?,
-        None => tx.rows(DUE, vec![]).await?,
+        Some(account_id) => tx.rows(due_now(" and a.account_id = $1"), values![account_id]).await?,
+        None => tx.rows(due_now(""), vec![]).await?,
     };
     rows.iter().map(due).collect()
 }

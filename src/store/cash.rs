@@ -132,6 +132,11 @@ pub async fn add_claim(tx: &mut Tx, account_id: &str, claim: &Claim) -> Result<(
     tx.execute(sql, values).await.map(|_| ())
 }
 
+/// Claims with the ledger entry that made each: it tells their order, which their times need not, as where
+/// something is booked with an earlier `--as-of`.
+pub(super) const CLAIMS: &str = "select c.account_id, c.kind, c.ref, c.at, c.amount, e.entry_no from claims c \
+    join entries e on e.account_id = c.account_id and e.cause = c.kind || ':' || replace(c.ref, '-', '')";
+
 /// Claims of an account, each with what is open of it now: payments pay the oldest first, so that of
 /// what is due the newest are open (D60).
 pub async fn open_claims(
@@ -139,7 +144,9 @@ pub async fn open_claims(
     account_id: &str,
     due: Micros,
 ) -> Result<Vec<(Claim, Micros)>, StoreError> {
-    let sql = "select kind, ref, at, amount from claims where account_id = $1 order by at desc, kind desc, ref desc";
+    let sql = format!(
+        "select o.kind, o.ref, o.at, o.amount from ({CLAIMS}) o where o.account_id = $1 order by o.entry_no desc"
+    );
     let mut rest = due;
     let mut open = Vec::new();
     for row in tx.rows(sql, values![account_id]).await? {
