@@ -8,7 +8,7 @@ use crate::domain::money::{Micros, check_currency};
 use crate::domain::period::Timestamp;
 use crate::notify::address::Mailbox;
 use crate::store::accounts::{self, AccountRow, NewAccount};
-use crate::store::{Db, Tx, standing};
+use crate::store::{Db, Tx};
 
 /// Adds an account. The same again is refused as `account_exists`.
 pub async fn add(db: &Db, new: &NewAccount, now: Timestamp) -> Result<AccountRow, DeskError> {
@@ -132,7 +132,8 @@ pub async fn hold(db: &Db, account_id: &str, reason: &str, now: Timestamp) -> Re
         return Err(DeskError::refused("already_held", message));
     }
     let mut after = before.clone();
-    (after.status, after.held) = (Status::Held, Some(reason.to_owned()));
+    after.status = Status::Held { overdue: before.is_overdue() };
+    after.held = Some(reason.to_owned());
     accounts::hold(&mut tx, account_id, Some(reason)).await?;
     accounts::save_because(&mut tx, &before, &after, &[], now, Some(reason)).await?;
     tx.commit().await?;
@@ -143,15 +144,11 @@ pub async fn hold(db: &Db, account_id: &str, reason: &str, now: Timestamp) -> Re
 pub async fn release(db: &Db, account_id: &str, now: Timestamp) -> Result<AccountRow, DeskError> {
     let mut tx = db.write().await?;
     let before = lock_open(&mut tx, account_id).await?;
-    if before.status != Status::Held {
+    let Status::Held { overdue } = before.status else {
         let message = format!("account `{account_id}` is not held; an overdue one is restored by a top-up");
         return Err(DeskError::refused("not_held", message));
-    }
+    };
     let mut after = before.clone();
-    // At 0 it is as it was before: only something above 0 clears what is overdue (D2, R73).
-    let overdue_before = standing::before_last(&mut tx, account_id).await?.as_deref() == Some("suspended");
-    let edge = before.funds.status_after(Status::Suspended) == Ok(Status::Suspended);
-    let overdue = before.is_overdue() || (overdue_before && edge);
     after.status = if overdue { Status::Suspended } else { Status::Active };
     after.held = None;
     accounts::hold(&mut tx, account_id, None).await?;

@@ -39,8 +39,11 @@ pub enum Status {
     /// Overdue: plans neither pay nor can be bought (R71, R73, R145).
     Suspended,
     /// Suspended by the provider for a violation of its terms, until it is released (R56). No payment
-    /// ends it.
-    Held,
+    /// ends it. Whether it is overdue besides goes on as if it were not held, and shows when it is released:
+    /// at exactly 0 the money alone does not tell (D2).
+    Held {
+        overdue: bool,
+    },
     /// Closed for good; its books are kept.
     Closed,
 }
@@ -74,15 +77,15 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Active => "active",
-            Status::Suspended | Status::Held => "suspended",
+            Status::Suspended | Status::Held { .. } => "suspended",
             Status::Closed => "closed",
         }
     }
 
-    /// The status of a word that is kept, and of whether the account is held.
-    pub fn parse(word: &str, held: bool) -> Option<Status> {
+    /// The status of a word that is kept, and of whether the account is held and overdue besides.
+    pub fn parse(word: &str, held: bool, overdue: bool) -> Option<Status> {
         match word {
-            "suspended" if held => Some(Status::Held),
+            "suspended" if held => Some(Status::Held { overdue }),
             "suspended" => Some(Status::Suspended),
             "active" => Some(Status::Active),
             "closed" => Some(Status::Closed),
@@ -92,7 +95,23 @@ impl Status {
 
     /// Whether it may neither send nor buy.
     pub fn is_suspended(self) -> bool {
-        matches!(self, Status::Suspended | Status::Held)
+        matches!(self, Status::Suspended | Status::Held { .. })
+    }
+
+    /// Whether it was found to owe more than it may and has not cleared that since; a closed account is not
+    /// asked.
+    pub fn is_overdue(self) -> bool {
+        matches!(self, Status::Suspended | Status::Held { overdue: true })
+    }
+
+    /// What is kept of a held account beside the word and the reason.
+    pub fn is_held_overdue(self) -> bool {
+        self == Status::Held { overdue: true }
+    }
+
+    /// The same to whom it concerns: what a held account owes changes nothing of what it may.
+    pub fn is_same_standing(self, other: Status) -> bool {
+        self == other || matches!((self, other), (Status::Held { .. }, Status::Held { .. }))
     }
 }
 
@@ -140,6 +159,9 @@ impl Funds {
         Ok(match status {
             Status::Active if headroom < Micros::ZERO => Status::Suspended,
             Status::Suspended if headroom > Micros::ZERO => Status::Active,
+            Status::Held { .. } if headroom != Micros::ZERO => {
+                Status::Held { overdue: headroom < Micros::ZERO }
+            }
             unchanged => unchanged,
         })
     }
@@ -219,9 +241,20 @@ mod tests {
 
     #[test]
     fn no_payment_releases_an_account_that_is_held_or_closed() {
-        for status in [Status::Held, Status::Closed] {
-            assert_eq!(funds(100, 10, 0).status_after(status), Ok(status));
-            assert_eq!(funds(0, 10, 0).status_after(status), Ok(status));
+        let after = |balance, status| funds(balance, 10, 0).status_after(status).unwrap();
+        for balance in [0, 10, 100] {
+            assert_eq!(after(balance, Status::Closed), Status::Closed);
+        }
+        let held = |overdue| Status::Held { overdue };
+        for (balance, before, overdue) in [
+            (9, false, true),
+            (9, true, true),
+            (10, false, false),
+            (10, true, true),
+            (11, true, false),
+            (11, false, false),
+        ] {
+            assert_eq!(after(balance, held(before)), held(overdue), "{balance} {before}");
         }
     }
 

@@ -249,7 +249,7 @@ fn judge(
     for item in items {
         customer.check_verified(item.product)?;
     }
-    if customer.status == Status::Held {
+    if matches!(customer.status, Status::Held { .. }) {
         return Err(OrderRefusal::AccountHeld(account_id()));
     }
     let available = customer.funds.available()?;

@@ -62,15 +62,15 @@ impl AccountRow {
     /// Whether it owes more than it may (D61).
     pub fn is_overdue(&self) -> bool {
         match self.status {
-            Status::Active => false,
-            Status::Suspended => true,
-            Status::Held | Status::Closed => self.funds.status_after(Status::Active) == Ok(Status::Suspended),
+            Status::Closed => self.funds.status_after(Status::Active) == Ok(Status::Suspended),
+            status => status.is_overdue(),
         }
     }
 }
 
 const COLUMNS: &str = "account_id, name, kind, currency, email, phone, locale, status, balance, unbilled, due, \
-    credit_limit, verified_at, created_at, orders, plans, entries, penalties, held, closed_at, verified_region";
+    credit_limit, verified_at, created_at, orders, plans, entries, penalties, held, closed_at, verified_region, \
+    overdue";
 
 fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
     let account_id = row.text(0)?;
@@ -83,7 +83,8 @@ fn account_row(row: &Row) -> Result<AccountRow, StoreError> {
         email: row.opt_text(4)?,
         phone: row.opt_text(5)?,
         locale: row.text(6)?,
-        status: Status::parse(&status, held.is_some()).ok_or_else(|| unknown(&format!("status {status}")))?,
+        status: Status::parse(&status, held.is_some(), row.int(21)? == 1)
+            .ok_or_else(|| unknown(&format!("status {status}")))?,
         funds: Funds {
             balance: Micros(row.int(8)?),
             unbilled: Micros(row.int(9)?),
@@ -205,7 +206,7 @@ pub async fn save_because(
 ) -> Result<(), StoreError> {
     let last_entry = before.entries + entries.len() as i64;
     let sql = "update accounts set balance = $2, unbilled = $3, due = $4, status = $5, entries = $6, orders = $7, \
-               plans = $8, penalties = $9 where account_id = $1";
+               plans = $8, penalties = $9, overdue = $10 where account_id = $1";
     let (id, funds) = (&after.account_id, &after.funds);
     let values = values![
         id,
@@ -216,7 +217,8 @@ pub async fn save_because(
         last_entry,
         after.orders,
         after.plans,
-        after.penalties
+        after.penalties,
+        i64::from(after.status.is_held_overdue())
     ];
     tx.execute(sql, values).await?;
     save_entries(tx, id, before.entries, entries).await?;

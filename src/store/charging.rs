@@ -247,7 +247,7 @@ pub async fn load_accounts(
 
 /// The columns of an account, as [`account`] reads them.
 pub(super) const ACCOUNT: &str =
-    "account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries, held";
+    "account_id, kind, currency, status, balance, unbilled, due, credit_limit, entries, held, overdue";
 
 /// An account of its columns, and the number of its last ledger entry.
 pub(super) fn account(row: &Row) -> Result<(Account, i64), StoreError> {
@@ -257,7 +257,7 @@ pub(super) fn account(row: &Row) -> Result<(Account, i64), StoreError> {
         account_id: row.text(0)?.into(),
         kind: Kind::parse(&kind).ok_or_else(|| corrupt(&format!("kind {kind}")))?,
         currency: row.text(2)?.into(),
-        status: Status::parse(&status, row.opt_text(9)?.is_some())
+        status: Status::parse(&status, row.opt_text(9)?.is_some(), row.int(10)? == 1)
             .ok_or_else(|| corrupt(&format!("status {status}")))?,
         funds: Funds {
             balance: Micros(row.int(4)?),
@@ -384,6 +384,7 @@ impl Effects {
             funds.unbilled.0,
             funds.due.0,
             after.status.as_str(),
+            i64::from(after.status.is_held_overdue()),
             last_entry
         ]);
         for plan in &after.plans {
@@ -469,9 +470,9 @@ impl Effects {
     async fn flush_updates(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
         let rows = std::mem::take(&mut self.accounts);
         let statement = "update accounts set balance = v.balance, unbilled = v.unbilled, due = v.due, \
-                         status = v.status, entries = v.entries from v \
+                         status = v.status, overdue = v.overdue, entries = v.entries from v \
                          where accounts.account_id = v.account_id";
-        let columns = "account_id, balance, unbilled, due, status, entries";
+        let columns = "account_id, balance, unbilled, due, status, overdue, entries";
         execute_with(tx, columns, rows, statement).await?;
         let rows = std::mem::take(&mut self.plans);
         let statement = "update plans set remaining = v.remaining, released = v.released, carried = v.carried, \

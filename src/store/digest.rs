@@ -18,8 +18,9 @@ use crate::domain::period::{Timestamp, Zone};
 const SECTIONS: &[(&str, &str, &str)] = &[
     (
         "accounts",
-        "select account_id, kind, currency, status, cast(case when held is null then 0 else 1 end as bigint), balance, unbilled, \
-         due, credit_limit from accounts order by account_id",
+        "select account_id, kind, currency, status, \
+         cast(case when held is null then 0 else 1 + overdue end as bigint), balance, unbilled, due, \
+         credit_limit from accounts order by account_id",
         "ttttiiiii",
     ),
     (

@@ -23,6 +23,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("audited", include_str!("../../migrations/0014_audited.sql")),
     ("open_failures", include_str!("../../migrations/0015_open_failures.sql")),
     ("nameless_receipts", include_str!("../../migrations/0016_nameless_receipts.sql")),
+    ("held_overdue", include_str!("../../migrations/0017_held_overdue.sql")),
 ];
 
 /// The version that this binary works with.

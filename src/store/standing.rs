@@ -44,12 +44,12 @@ impl Standings {
         if available < change.available_before && after == Status::Active {
             self.falls.push(values![account_id, entry_no, change.available_before.0, available.0, at.0]);
         }
-        if change.before == after {
+        if after.is_same_standing(change.before) {
             return;
         }
         let (reason, kind) = match after {
             Status::Suspended => ("overdue", Some(NoticeKind::Suspended)),
-            Status::Held => ("held", Some(NoticeKind::Suspended)),
+            Status::Held { .. } => ("held", Some(NoticeKind::Suspended)),
             Status::Active => ("paid", Some(NoticeKind::Restored)),
             Status::Closed => ("closed", None),
         };
@@ -59,7 +59,7 @@ impl Standings {
         if let Some(kind) = kind {
             let facts = vec![
                 ("available", Fact::Money(available)),
-                ("held", Fact::Count(i64::from(after == Status::Held))),
+                ("held", Fact::Count(i64::from(matches!(after, Status::Held { .. })))),
                 ("reason", Fact::Text(reason.to_owned())),
             ];
             let notice = Notice { kind, subject: account_id.to_owned(), due: at, facts };
@@ -84,13 +84,6 @@ impl Standings {
         super::many::execute_with(tx, columns, std::mem::take(&mut self.falls), &statement).await?;
         self.notices.flush(tx).await
     }
-}
-
-/// The status before an account's last event; None where there was none.
-pub async fn before_last(tx: &mut Tx, account_id: &str) -> Result<Option<String>, StoreError> {
-    let sql =
-        "select status from account_events where account_id = $1 order by event_no desc limit 1 offset 1";
-    tx.row(sql, values![account_id]).await?.map(|row| row.text(0)).transpose()
 }
 
 /// A change of an account's status as it is kept.

@@ -94,6 +94,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("update accounts set status = 'suspended'", "I30"),
     ("update accounts set closed_at = 1", "I30"),
     ("update accounts set held = 'spam'", "I30"),
+    ("update accounts set overdue = 1", "I05 who is held"),
     ("update accounts set status = 'suspended', credit_limit = 5", "I05"),
     ("update receipts set status = 'delivered' where status = 'failed'", "I27"),
     ("update failures set line = line + 1000 where part = 0", "I27"),

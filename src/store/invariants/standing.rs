@@ -21,6 +21,12 @@ pub const INVARIANTS: &[(&str, &str)] = &[
          or (status = 'suspended' and held is null and balance - unbilled - due + credit_limit > 0)",
     ),
     (
+        "I05 who is held is overdue besides as its money says",
+        "select account_id from accounts where case when held is null or status = 'closed' then overdue <> 0 \
+         else overdue = 0 and balance - unbilled - due + credit_limit < 0 \
+           or overdue <> 0 and balance - unbilled - due + credit_limit > 0 end",
+    ),
+    (
         "I20 a renewal was told to its account, and what was told so is one",
         "select r.account_id || ' order ' || cast(r.order_no as text) from renewals r \
          join orders o on o.account_id = r.account_id and o.order_no = r.order_no \
