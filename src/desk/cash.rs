@@ -59,7 +59,10 @@ pub async fn top_up_in(
     if let Some(known) = stored::top_up(tx, account_id, reference).await? {
         return match known.amount == amount && (payer.is_none() || known.payer.as_deref() == payer) {
             true => Ok(()),
-            false => Err(reference_used("a top-up", reference, known.amount, known.payer.as_deref())),
+            false => {
+                let by = known.payer.map_or(String::new(), |payer| format!(" by {payer}"));
+                Err(reference_used("a top-up", reference, known.amount, &by))
+            }
         };
     }
     if account.status == Status::Closed && account.funds.available().map_err(too_large)? >= Micros::ZERO {
@@ -99,7 +102,7 @@ pub async fn withdraw(
     if let Some(known) = stored::withdrawal(&mut tx, account_id, reference).await? {
         return match known.amount == amount {
             true => Ok(account),
-            false => Err(reference_used("a withdrawal", reference, known.amount, None)),
+            false => Err(reference_used("a withdrawal", reference, known.amount, "")),
         };
     }
     let deficit = quota(&mut tx, account_id).await?.deficit();
@@ -149,10 +152,14 @@ pub async fn penalize(
         known.iter().find(|known| reference.is_some() && known.reference.as_deref() == reference)
     {
         let same_order = same.order_no.map(|order_no| order_id(account_id, order_no)).as_deref() == new.order;
-        return match same.amount == amount && same_order {
-            true => Ok(account),
-            false => Err(reference_used("a penalty", reference.unwrap_or_default(), same.amount, None)),
-        };
+        if same.amount == amount && same_order && same.reason == reason {
+            return Ok(account);
+        }
+        let against = same
+            .order_no
+            .map_or(String::new(), |order_no| format!(" against order {}", order_id(account_id, order_no)));
+        let more = format!("{against} for `{}`", same.reason);
+        return Err(reference_used("a penalty", reference.unwrap_or_default(), same.amount, &more));
     }
     let mut penalty = Penalty {
         penalty_no: account.penalties + 1,
@@ -234,9 +241,8 @@ pub fn check_words(code: &'static str, what: &str, words: &str, most: usize) -> 
     Err(DeskError::refused(code, format!("{what} has 1 to {most} characters, no line breaks among them")))
 }
 
-fn reference_used(what: &str, reference: &str, amount: Micros, payer: Option<&str>) -> DeskError {
-    let by = payer.map_or(String::new(), |payer| format!(" by {payer}"));
-    let message = format!("reference `{reference}` was used for {what} of {amount}{by}; use another one");
+fn reference_used(what: &str, reference: &str, amount: Micros, more: &str) -> DeskError {
+    let message = format!("reference `{reference}` was used for {what} of {amount}{more}; use another one");
     DeskError::refused("reference_conflict", message)
 }
 
