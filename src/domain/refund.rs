@@ -301,8 +301,12 @@ pub fn approve(
     order.refund(&open, now)
 }
 
-/// What an order would give back now: its unused plans, less penalties.
+/// What an order would give back now: its unused plans, less penalties. Nothing is paid into a closed
+/// account.
 pub fn refundable(order: &Sold, policy: RefundPolicy, now: Timestamp) -> Micros {
+    if order.account_status == Status::Closed {
+        return Micros::ZERO;
+    }
     let unused = order.plans.iter().filter(|bought| bought.condition(policy, now) == Condition::Unused);
     let cash: i64 = unused.map(|bought| bought.cash.0).sum();
     Micros(cash - cash.min(order.penalties.0.max(0)))
