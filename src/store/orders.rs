@@ -61,6 +61,8 @@ pub struct PlanRow {
     pub refunded_at: Option<Timestamp>,
     /// The cash that it gave back, before penalties.
     pub refunded: Micros,
+    /// Whether it ever paid for a message.
+    pub drawn: bool,
 }
 
 impl OrderRow {
@@ -71,12 +73,12 @@ impl OrderRow {
 }
 
 impl PlanRow {
-    /// A refund paid its cash back, and all of it came back; one that was used or had expired gave back
-    /// nothing.
+    /// A refund took it back whole and unused: where cash was paid, that came back. One that was used or had
+    /// expired gave back nothing, which of a plan that a coupon paid for tells nothing.
     pub fn is_given_back(&self) -> bool {
-        self.refunded_at.is_some()
-            && self.forfeited == self.size
-            && self.refunded == Micros(self.price.0 - self.coupon.0)
+        let cash = Micros(self.price.0 - self.coupon.0);
+        let unused = |at| cash != Micros::ZERO || !(self.drawn || self.expires_at <= at);
+        self.refunded_at.is_some_and(unused) && self.forfeited == self.size && self.refunded == cash
     }
 
     /// Units that ended with the plan's validity, or with the approved refund of an order that was used.
@@ -94,7 +96,8 @@ impl PlanRow {
 }
 
 const PLANS: &str = "select p.plan_no, p.plan_id, o.order_id, p.product, p.package, p.size, p.bonus, p.remaining, \
-    p.forfeited, p.price, p.coupon, p.effective_at, p.expires_at, p.refunded_at, p.refunded, p.countries \
+    p.forfeited, p.price, p.coupon, p.effective_at, p.expires_at, p.refunded_at, p.refunded, p.countries, \
+    cast(case when p.last_draw_run is null then 0 else 1 end as bigint) \
     from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
     where p.account_id = $1";
 
@@ -116,6 +119,7 @@ fn plan_row(row: &Row) -> Result<PlanRow, StoreError> {
         refunded_at: row.opt_int(13)?.map(Timestamp),
         refunded: Micros(row.int(14)?),
         countries: row.text(15)?.parse().map_err(StoreError::Corrupt)?,
+        drawn: row.int(16)? == 1,
     })
 }
 
