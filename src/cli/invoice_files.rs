@@ -67,7 +67,8 @@ pub async fn run(session: &Session, config: &Config, db: &Db, args: ExportArgs) 
         );
     }
     session.output.show(&to_json(&wanted, &written), || words(&wanted, &written));
-    Ok(ExitCode::from(if written.unfit.is_empty() { 0 } else { exit::PARTIAL }))
+    let whole = written.unfit.is_empty() && written.left_alone.is_empty();
+    Ok(ExitCode::from(if whole { 0 } else { exit::PARTIAL }))
 }
 
 fn to_json(wanted: &Wanted, written: &Written) -> Value {
@@ -79,6 +80,7 @@ fn to_json(wanted: &Wanted, written: &Written) -> Value {
         "credit_notes": written.credit_notes,
         "written": written.written,
         "unchanged": written.unchanged,
+        "left_alone": written.left_alone,
         "unfit": unfit.collect::<Vec<_>>(),
         "unprinted": written.unprinted.keys().map(char::to_string).collect::<Vec<_>>(),
     })
@@ -96,5 +98,13 @@ fn words(wanted: &Wanted, written: &Written) -> String {
         count(written.unchanged)
     )];
     lines.extend(written.unfit.iter().map(|(number, reason)| format!("  {number} left out: {reason}")));
+    let left =
+        |path: &PathBuf| format!("  {} left alone: it is there and says something else", path.display());
+    lines.extend(written.left_alone.iter().map(left));
+    if !written.left_alone.is_empty() {
+        lines.push(
+            "Look at what was left alone, then name another --out, or replace it with --force.".to_owned(),
+        );
+    }
     lines.join("\n")
 }

@@ -2,7 +2,8 @@
 //!
 //! A month's documents are the invoices issued and the credit notes written in it. They are read a
 //! portion at a time, so that memory stays flat however many there are. Doing it again gives the same
-//! files, but for an invoice that was returned since: its files then say so, and `--force` writes them anew.
+//! files, but for an invoice that was returned since, and for the CSV of a month that has more documents by
+//! now: what differs is left alone and named, the rest is written, and `--force` writes all anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read, Write};
@@ -50,6 +51,8 @@ pub struct Written {
     /// Files that are new or replaced, and those that were there already, equal to the last byte.
     pub written: u64,
     pub unchanged: u64,
+    /// Files that are there, differ, and were not to be replaced.
+    pub left_alone: Vec<PathBuf>,
     /// Documents that could not be written in a format, each with the reason.
     pub unfit: Vec<(String, String)>,
     /// Characters that no font has, with the first document that needed them.
@@ -62,8 +65,8 @@ const PORTION: usize = 200;
 /// Writes the documents of a month.
 ///
 /// # Errors
-/// `file_exists` where a file is there, differs, and is not to be replaced; `bad_branding` where the
-/// configured font or logo can't be used; `no_tax_category` where fapiao are asked for without one.
+/// `bad_branding` where the configured font or logo can't be used; `no_tax_category` where fapiao are asked
+/// for without one.
 pub async fn export(
     db: &Db,
     config: &Config,
@@ -208,21 +211,17 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Gives a file its name; another of that name stands in the way unless it is to be replaced.
+    /// Gives a file its name; another of that name stays and is noted unless it is to be replaced.
     fn place(&mut self, path: &Path, file: WholeFile) -> Result<(), DeskError> {
         let placed = if self.wanted.replace { file.replace() } else { file.keep_new() };
-        placed.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                let path = path.display();
-                let message = format!(
-                    "{path} is there and says something else: look at it, then name another --out, or replace it \
-                     with --force"
-                );
-                DeskError::refused("file_exists", message)
+        match placed {
+            Ok(()) => self.written.written += 1,
+            // One that somebody wrote into keeps none of the others from being written.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.written.left_alone.push(path.to_owned());
             }
-            _ => unwritten(path, error),
-        })?;
-        self.written.written += 1;
+            Err(error) => return Err(unwritten(path, error)),
+        }
         Ok(())
     }
 

@@ -122,15 +122,32 @@ fn what_is_there_is_only_replaced_when_told_to() {
     let program = world(&database, SETTINGS);
     export(&program, "2026-03", "json,csv", &[]);
     let written = files(&program.path("out"));
+    let args = ["invoice", "export", "--month", "2026-03", "--format", "json,csv", "--out", "out"];
     for name in ["invoices-2026-03.csv", written.keys().next().expect("a file")] {
         let path = program.path("out").join(name);
+        // What is missing is written all the same.
+        std::fs::remove_file(program.path("out").join("invoice-QT-000003.json")).expect("it was there");
         std::fs::write(&path, "mine").expect("it is written");
-        let args = ["invoice", "export", "--month", "2026-03", "--format", "json,csv", "--out", "out"];
-        program.run(&[&args[..], &["--json"]].concat()).refuses("file_exists").says(&[name, "--force"]);
+        let told = program.run(&[&args[..], &["--json"]].concat()).exits(3).json();
+        assert_eq!(told["left_alone"], serde_json::json!([format!("out/{name}")]));
+        assert_eq!((&told["written"], &told["unchanged"]), (&1.into(), &4.into()), "{told}");
+        program.run(&args).exits(3).tells(&[name, "left alone", "--force"]);
         assert_eq!(std::fs::read(&path).expect("it is there"), b"mine");
         export(&program, "2026-03", "json,csv", &["--force"]);
         assert_eq!(files(&program.path("out")), written);
     }
+    // A month that goes on: the sums differ, what is new is written.
+    let order = program.json(&["order", "place", "acme", "sms-domestic-200"]);
+    let order = order["order_id"].as_str().expect("an order");
+    program.run(&["invoice", "issue", "acme", "--order", order]).exits(0);
+    let args = args.map(|word| if word == "2026-03" { "2026-04" } else { word });
+    program.run(&args).exits(0);
+    let order = program.json(&["order", "place", "acme", "sms-domestic-200"]);
+    let order = order["order_id"].as_str().expect("an order");
+    program.run(&["invoice", "issue", "acme", "--order", order]).exits(0);
+    let told = program.run(&[&args[..], &["--json"]].concat()).exits(3).json();
+    let sums = ["out/invoices-2026-04.csv", "out/invoices-2026-04-summary.csv"];
+    assert_eq!((&told["left_alone"], &told["written"]), (&serde_json::json!(sums), &1.into()), "{told}");
 }
 
 #[test]
