@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::reader::Table;
-use super::values::{country, flag, one_of, text};
+use super::values::{country_of_the_standard, flag, one_of, text};
 use crate::domain::bill::Rounding;
 use crate::domain::invoice::{CreditCode, Party};
 
@@ -85,7 +85,7 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
     let tax_id = section.optional("tax_id", text);
     let address = section.optional("address", text);
     let bank = section.optional("bank", text);
-    let country = section.optional("country", country).unwrap_or_else(|| "CN".to_owned());
+    let country = section.optional("country", country_of_the_standard).unwrap_or_else(|| "CN".to_owned());
     let content = section.optional("content", text).unwrap_or(defaults.content);
     let series = section.optional("series", |value| {
         let series = text(value)?;
@@ -101,8 +101,8 @@ pub fn read_invoices(root: &mut Table<'_>) -> Invoices {
     }
     if let Some(tax_id) = tax_id.as_ref().filter(|id| country == "CN" && CreditCode::parse(id).is_none()) {
         let what = format!(
-            "`tax_id`: `{tax_id}` is no unified social credit code: 18 characters, of which the last does not \
-             follow from the others; copy it again"
+            "`tax_id`: `{tax_id}` is no unified social credit code: 18 characters, the 3rd to 8th of which are \
+             digits and the last follows from the others; copy it again"
         );
         section.fault_at(section.place_of("tax_id"), what);
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::domain::account::{ID_RULE, is_id};
-use crate::domain::countries::{is_country, is_destination, meant_by};
+use crate::domain::countries::{is_country, is_destination, is_of_the_standard, meant_by};
 use crate::domain::money::{Micros, MoneyFault, check_currency};
 use crate::domain::period::{Timestamp, Validity, Zone, window_start};
 use crate::schedule::Schedule;
@@ -262,6 +262,11 @@ pub fn country(value: &DeValue<'_>) -> Reading<String> {
     country_code(text(value)?, is_country)
 }
 
+/// The country of a side of an invoice: one of the standard.
+pub fn country_of_the_standard(value: &DeValue<'_>) -> Reading<String> {
+    country_code(text(value)?, is_of_the_standard)
+}
+
 /// Where messages go: a country, or what numbers of none have in its place.
 pub fn destination(value: &DeValue<'_>) -> Reading<String> {
     destination_code(&text(value)?)
@@ -335,6 +340,8 @@ mod tests {
             assert!(read(country, toml).is_err(), "{toml}");
         }
         assert!(read(country, "\"HK\"").is_ok() && read(country, "\"XK\"").is_ok());
+        assert!(read(country_of_the_standard, "\"HK\"").is_ok());
+        assert!(read(country_of_the_standard, "\"XK\"").unwrap_err().contains("ISO 3166"));
         assert!(read(destination, "\"ZZ\"").is_ok() && read(destination, "\"QQ\"").is_err());
         assert!(read(word, "\"sms-domestic\"").is_ok() && read(word, "\"SMS:1\"").is_err());
     }

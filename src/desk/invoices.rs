@@ -7,10 +7,10 @@ use super::{DeskError, accounts};
 use crate::config::Config;
 use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
-use crate::domain::countries::is_country;
+use crate::domain::countries::is_of_the_standard;
 use crate::domain::invoice::{
     CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
-    invoice_id,
+    invoice_id, is_printable,
 };
 use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
@@ -285,24 +285,34 @@ async fn buyer(tx: &mut Tx, account: &AccountRow, invoice_type: InvoiceType) -> 
 
 /// Notes who stands on an account's invoices from now on.
 pub async fn set_buyer(db: &Db, account_id: &str, buyer: &Party, now: Timestamp) -> Result<Party, DeskError> {
-    let plain = |text: &str| {
-        !text.trim().is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control)
+    let trimmed = |text: &Option<String>| text.as_ref().map(|text| text.trim().to_owned());
+    let buyer = &Party {
+        name: buyer.name.trim().to_owned(),
+        tax_id: trimmed(&buyer.tax_id),
+        address: trimmed(&buyer.address),
+        bank: trimmed(&buyer.bank),
+        country: buyer.country.clone(),
     };
     let texts = [Some(&buyer.name), buyer.address.as_ref(), buyer.bank.as_ref(), buyer.tax_id.as_ref()];
-    if !texts.into_iter().flatten().all(|text| plain(text)) {
-        let text = "title, tax id, address and bank have 1 to 200 characters, no line breaks among them";
+    if !texts.into_iter().flatten().all(|text| is_printable(text)) {
+        let text = "title, tax id, address and bank have 1 to 200 characters that can be seen, no line breaks among \
+                    them, and none that turn the direction of the text";
         return Err(DeskError::refused("bad_buyer", text));
     }
-    if !is_country(&buyer.country) {
-        let text = format!("`{}` is not a country: write its two capital letters, such as CN", buyer.country);
+    if !is_of_the_standard(&buyer.country) {
+        let text = format!(
+            "`{}` is not a country of ISO 3166-1, and electronic invoices can name no other: write its two capital \
+             letters, such as CN",
+            buyer.country
+        );
         return Err(DeskError::refused("bad_buyer", text));
     }
     if let Some(tax_id) = buyer.tax_id.as_ref().filter(|_| buyer.country == "CN")
         && CreditCode::parse(tax_id).is_none()
     {
         let text = format!(
-            "`{tax_id}` is no unified social credit code: it has 18 characters, capital letters and digits, of which \
-             the last follows from the others; compare it with the business licence"
+            "`{tax_id}` is no unified social credit code: it has 18 characters, capital letters and digits, the 3rd \
+             to 8th of which are a division's digits and the last follows from the others; compare it with the business licence"
         );
         return Err(DeskError::refused("bad_tax_id", text));
     }

@@ -35,7 +35,12 @@ const MISTAKEN: [(&str, &str); 2] = [("UK", "GB"), ("EL", "GR")];
 /// assert!(!is_country("UK") && !is_country("gb"));
 /// ```
 pub fn is_country(code: &str) -> bool {
-    code == KOSOVO || ISO_3166.split(' ').any(|country| country == code)
+    code == KOSOVO || is_of_the_standard(code)
+}
+
+/// Whether the standard itself has this code: invoices by EN 16931 can name no other.
+pub fn is_of_the_standard(code: &str) -> bool {
+    ISO_3166.split(' ').any(|country| country == code)
 }
 
 /// Whether a message can have this code for where it goes.
@@ -152,6 +157,7 @@ mod tests {
             ("", false, false),
         ] {
             assert_eq!((is_country(code), is_destination(code)), (country, destination), "{code}");
+            assert_eq!(is_of_the_standard(code), country && code != KOSOVO, "{code}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::money::{Micros, MoneyFault};
 use super::period::Timestamp;
@@ -49,6 +50,33 @@ pub struct Party {
     pub bank: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: String,
+}
+
+/// Characters that show nothing, or only change how others are shown.
+const UNSEEN: &[RangeInclusive<char>] = &[
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
+/// Whether a party's name or the like can stand on an invoice: one line of 1 to 200 characters, something of
+/// which is seen, and read in the order in which it is written.
+pub fn is_printable(text: &str) -> bool {
+    let seen = |c: char| !c.is_whitespace() && !UNSEEN.iter().any(|unseen| unseen.contains(&c));
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().count() <= 200 && text.chars().any(seen) && !text.chars().any(|c| turns(c) || breaks(c))
 }
 
 /// A line of an invoice: what was supplied of one product under one VAT rate.
@@ -325,8 +353,9 @@ fn allot(shares: &[i64], amount: i64) -> Vec<Micros> {
     to_cents(&shares.iter().map(exact).collect::<Vec<_>>(), Micros(amount))
 }
 
-/// A Chinese unified social credit code that was checked (GB 32100-2015): 18 characters, the last of which
-/// follows from the others.
+/// A Chinese unified social credit code that was checked (GB 32100-2015): 18 characters, who registered it and
+/// as what, six digits of the administrative division, the body's own code, and one that follows from the
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditCode(String);
 
@@ -336,12 +365,19 @@ impl CreditCode {
     /// use quittance::domain::invoice::CreditCode;
     /// assert!(CreditCode::parse("91330106673959654P").is_some());
     /// assert!(CreditCode::parse("91330106673959645P").is_none());
+    /// assert!(CreditCode::parse("000000000000000000").is_none());
     /// ```
     pub fn parse(text: &str) -> Option<CreditCode> {
         const LETTERS: &[u8] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
         let values: Option<Vec<usize>> =
             text.bytes().map(|byte| LETTERS.iter().position(|letter| *letter == byte)).collect();
         let values = values.filter(|values| values.len() == 18)?;
+        // Nobody registers as 0, and there is no division of letters or of nothing.
+        let division = &values[2..8];
+        let shaped = values[0] != 0 && division.iter().all(|value| *value < 10);
+        if !shaped || division.iter().all(|value| *value == 0) {
+            return None;
+        }
         let mut weight = 1;
         let mut sum = 0;
         for value in &values[..17] {

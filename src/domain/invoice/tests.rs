@@ -72,8 +72,8 @@ fn nothing_is_invoiced_for_nothing() {
 }
 
 #[test]
-fn credit_codes_are_checked_by_their_last_character() {
-    for code in ["91110108769914581E", "91330106673959654P"] {
+fn credit_codes_are_checked_by_their_last_character_and_their_shape() {
+    for code in ["91110108769914581E", "91330106673959654P", "12100000400010000L"] {
         assert_eq!(CreditCode::parse(code).unwrap().to_string(), code);
         let other = if code.ends_with('E') { "P" } else { "E" };
         assert_eq!(CreditCode::parse(&format!("{}{other}", &code[..17])), None);
@@ -82,6 +82,25 @@ fn credit_codes_are_checked_by_their_last_character() {
         ["", "91330106673959654p", "9133010667395965", "91330106673959654PP", "9133010667395965IP", "短"]
     {
         assert_eq!(CreditCode::parse(text), None, "{text}");
+    }
+    // Their last character follows, but nobody registered them, or in no division.
+    for text in ["000000000000000000", "013301066739596541", "91330A066739596546", "91000000673959654B"] {
+        assert_eq!(CreditCode::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_stands_on_an_invoice_is_seen_and_read_as_it_is_written() {
+    let long = "x".repeat(200);
+    for text in ["Acme", "杭州某某科技有限公司", "مي\u{200c}خواهم", "שלום\u{200f}", "👩\u{200d}🚀", &long]
+    {
+        assert!(is_printable(text), "{text:?}");
+    }
+    let longer = format!("{long}x");
+    let unseen = ["", " ", "\u{200b}", "\u{feff}\u{2060} \u{ad}", "\u{3164}", "\u{2800}\u{e0041}"];
+    let turned = ["a\u{202e}b", "a\u{2066}b", "a\nb", "a\u{2028}b", "a\u{7}", &longer];
+    for text in unseen.into_iter().chain(turned) {
+        assert!(!is_printable(text), "{text:?}");
     }
 }
 
