@@ -315,7 +315,7 @@ fn sheet(invoice: &Invoice, zone: Zone) -> String {
     let mut rows: Vec<Vec<String>> = invoice.lines.iter().map(line).collect();
     rows.extend(invoice.allowances.iter().map(|less| {
         let minus = |amount: Micros| format!("-{}", amount.for_people());
-        let words = "refunded of earlier invoices".to_owned();
+        let words = "refunded".to_owned();
         vec![words, String::new(), String::new(), rate(less.vat_ppm), minus(less.net), minus(less.gross)]
     }));
     text.push_str(&table(&["for", "product", ">units", ">vat rate", ">net", ">gross"], rows));

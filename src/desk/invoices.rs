@@ -17,6 +17,7 @@ use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 use crate::store::accounts::{AccountRow, save};
 use crate::store::invoices::{self, Kept, OrderDocument};
+use crate::store::quota::{self, Refunded};
 use crate::store::{Db, StoreError, Tx, bills};
 
 /// What an invoice is to be about.
@@ -83,8 +84,8 @@ pub async fn issue_in(
         return Err(DeskError::refused("already_invoiced", text));
     }
     let buyer = buyer(tx, &account, invoice_type).await?;
-    let quota = invoices::quota(tx, account_id).await?;
-    let deficit = Deficit { amount: quota.to_offset(), rates: not_offset(tx, config, account_id).await? };
+    let (amount, refunds) = quota::to_offset(tx, account_id, (kind, &reference)).await?;
+    let deficit = Deficit { amount, rates: not_offset(tx, config, account_id, &refunds).await? };
     let reckoned = figures(&document.supplies, document.amount, &deficit, &config.invoices.content);
     let Figures { lines, allowances, breakdown, net, vat, total } = reckoned.map_err(|refusal| {
         let text = format!("{} {reference} of account `{account_id}`: {refusal}", kind.as_str());
@@ -129,12 +130,13 @@ async fn not_offset(
     tx: &mut Tx,
     config: &Config,
     account_id: &str,
+    refunds: &[Refunded],
 ) -> Result<BTreeMap<i64, Micros>, DeskError> {
     let mut rates: BTreeMap<i64, Micros> = BTreeMap::new();
-    for (product, charged_at, amount) in invoices::refunds(tx, account_id).await? {
-        if let Some(product) = config.catalog.get(&product) {
-            let rate = rates.entry(product.vat_at(charged_at)).or_default();
-            *rate = Micros(rate.0.saturating_add(amount.0));
+    for of in refunds {
+        if let Some(product) = config.catalog.get(&of.product) {
+            let rate = rates.entry(product.vat_at(of.charged_at)).or_default();
+            *rate = Micros(rate.0.saturating_add(of.amount.0));
         }
     }
     for less in invoices::offsets(tx, account_id).await? {

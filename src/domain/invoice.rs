@@ -3,7 +3,7 @@
 //!
 //! Prices include VAT. VAT is computed once for each rate of the document, net = round(gross / (1 + rate))
 //! to a hundredth, and not line by line, so that a document is never a cent off itself. What refunds took
-//! back after earlier invoices is an allowance of the next one.
+//! back is an allowance of the invoice of its bill or order, or, where that was issued before, of the next one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,7 +93,7 @@ pub struct InvoiceLine {
     pub net: Micros,
 }
 
-/// What lowers the document: refunds of what was invoiced before (R59).
+/// What lowers the document: refunds of what it is about, or of what was invoiced before (R59).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     pub vat_ppm: i64,
@@ -189,8 +189,8 @@ pub enum InvoiceRefusal {
     #[error("nothing was paid for it that could be invoiced")]
     Nothing,
     #[error(
-        "refunds of {deficit} after earlier invoices leave nothing of its {amount} to invoice: return one of \
-         those invoices, or invoice something larger first"
+        "refunds of {deficit} that no invoice was lowered by yet leave nothing of its {amount} to invoice: return \
+         an earlier invoice, or invoice something larger first"
     )]
     Deficit { amount: Micros, deficit: Micros },
     #[error(transparent)]
@@ -211,7 +211,7 @@ impl InvoiceRefusal {
 /// A hundredth of the currency unit in micro-units: what invoices are counted in (D13).
 pub const CENT: i64 = 10_000;
 
-/// What refunds took back of what earlier invoices were about: the next one is lowered by it.
+/// What refunds took back of what an invoice is about, and of what earlier ones were about: it is lowered by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deficit {
     pub amount: Micros,

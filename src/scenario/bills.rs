@@ -11,7 +11,7 @@ use crate::domain::bill::{Rounding, month_text};
 use crate::domain::invoice::{Invoice, InvoiceType, Party};
 use crate::domain::money::Micros;
 use crate::runner::{Finished, describe};
-use crate::store::invoices::invoiceable;
+use crate::store::quota::invoiceable;
 
 impl Stage {
     /// `bill ACCOUNT MONTH`: the bill, or what it would be.
@@ -165,7 +165,7 @@ fn details(invoice: &Invoice) -> String {
         );
     }
     for less in &invoice.allowances {
-        let _ = writeln!(said, "  refunded of earlier invoices  -{}", less.gross.for_people());
+        let _ = writeln!(said, "  refunded  -{}", less.gross.for_people());
     }
     for share in &invoice.breakdown {
         let [net, vat] = [share.net, share.vat].map(|amount| amount.for_people());

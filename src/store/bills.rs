@@ -270,6 +270,13 @@ pub async fn unpaid(tx: &mut Tx, account_id: &str) -> Result<Vec<Month>, StoreEr
     due.into_iter().filter(|(_, due)| *due > Micros::ZERO).map(|((_, text), _)| month(text)).collect()
 }
 
+/// What a bill asked for; None where there is none.
+pub async fn total(tx: &mut Tx, account_id: &str, month: Month) -> Result<Option<Micros>, StoreError> {
+    let sql = "select total from bills where account_id = $1 and month = $2";
+    let row = tx.row(sql, values![account_id, month.number()]).await?;
+    row.map(|row| row.int(0).map(Micros)).transpose()
+}
+
 /// Why an account's bill of a month waits, if it does.
 pub async fn parked_for(tx: &mut Tx, account_id: &str, month: i64) -> Result<Option<String>, StoreError> {
     let sql = "select fault from bills_parked where account_id = $1 and month = $2 and run_no is null";

@@ -1,9 +1,8 @@
-//! Invoices, their returns, their buyers, and what of an account can be invoiced.
+//! Invoices, their returns and their buyers.
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::bills;
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
 use crate::domain::invoice::{
@@ -12,53 +11,9 @@ use crate::domain::invoice::{
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 
-/// What an account paid, what was invoiced of it and what went back (R59, R79, D28, D29, D84).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Bills of which nothing is due, and orders at what was paid for them in cash and not given back.
-    pub documents: Micros,
-    /// Money for failures of units that were billed, or bought.
-    pub refunds: Micros,
-    /// What those were about that stand, and what they come to.
-    pub invoiced_documents: Micros,
-    pub invoiced: Micros,
-}
-
-impl Quota {
-    /// What can still be invoiced; below zero more went back than can be invoiced.
-    pub fn invoiceable(&self) -> Micros {
-        Micros(self.documents.0 - self.refunds.0 - self.invoiced.0)
-    }
-
-    /// What was invoiced and is not earned any more: never more than was invoiced.
-    pub fn deficit(&self) -> Micros {
-        Micros((-self.invoiceable().0).clamp(0, self.invoiced.0.max(0)))
-    }
-
-    /// What refunds took back and no invoice has been lowered by: the next one will be.
-    pub fn to_offset(&self) -> Micros {
-        Micros(self.refunds.0 - (self.invoiced_documents.0 - self.invoiced.0))
-    }
-}
-
-/// Money for failures of units that were billed, or bought: but of an order that was refunded nothing is
-/// invoiced, so nothing has to go back.
-const REFUNDS: &str = "from returns r where r.account_id = $1 and r.money_to = 'balance' and not exists \
-    (select 1 from plans p join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
-     where p.account_id = r.account_id and p.plan_no = r.from_plan and o.status = 'refunded')";
-
-const STANDING: &str = "from invoices i where i.account_id = $1 and not exists (select 1 from invoice_returns r \
-    where r.account_id = i.account_id and r.invoice_no = i.invoice_no)";
-
-/// The refunds of an account's quota, by product and charged window.
-pub async fn refunds(tx: &mut Tx, account_id: &str) -> Result<Vec<(String, Timestamp, Micros)>, StoreError> {
-    let sql = format!(
-        "select r.product, r.window_start, cast(sum(r.amount) as bigint) {REFUNDS} \
-         group by r.product, r.window_start order by r.window_start, r.product"
-    );
-    let refund = |row: &Row| Ok((row.text(0)?, Timestamp(row.int(1)?), Micros(row.int(2)?)));
-    tx.rows(sql, values![account_id]).await?.iter().map(refund).collect()
-}
+/// The invoices of an account that were not returned.
+pub(super) const STANDING: &str = "from invoices i where i.account_id = $1 and not exists (select 1 \
+    from invoice_returns r where r.account_id = i.account_id and r.invoice_no = i.invoice_no)";
 
 /// What the invoices of an account that stand were lowered by.
 pub async fn offsets(tx: &mut Tx, account_id: &str) -> Result<Vec<Allowance>, StoreError> {
@@ -72,36 +27,6 @@ pub async fn offsets(tx: &mut Tx, account_id: &str) -> Result<Vec<Allowance>, St
         offsets.extend(content.allowances);
     }
     Ok(offsets)
-}
-
-pub async fn quota(tx: &mut Tx, account_id: &str) -> Result<Quota, StoreError> {
-    let mut sum = async |sql: &str| Ok::<_, StoreError>(Micros(tx.int(sql, values![account_id]).await?));
-    // Of an order that was refunded nothing can be invoiced any more, what its used plans kept included.
-    let orders =
-        sum("select cast(coalesce(sum(p.price - p.coupon - p.refunded), 0) as bigint) from plans p \
-                      join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
-                      where p.account_id = $1 and o.status <> 'refunded'")
-        .await?;
-    let billed =
-        sum("select cast(coalesce(sum(total), 0) as bigint) from bills where account_id = $1").await?;
-    let refunds = format!("select cast(coalesce(sum(r.amount), 0) as bigint) {REFUNDS}");
-    let refunds = sum(&refunds).await?;
-    let about = format!("select cast(coalesce(sum(i.amount), 0) as bigint) {STANDING}");
-    let invoiced_documents = sum(&about).await?;
-    let total = format!("select cast(coalesce(sum(i.total), 0) as bigint) {STANDING}");
-    let invoiced = sum(&total).await?;
-    let mut unpaid = 0;
-    for month in bills::unpaid(tx, account_id).await? {
-        let sql = "select total from bills where account_id = $1 and month = $2";
-        unpaid += tx.int(sql, values![account_id, month.number()]).await?;
-    }
-    let documents = Micros(orders.0 + billed.0 - unpaid);
-    Ok(Quota { documents, refunds, invoiced_documents, invoiced })
-}
-
-/// What of an account can be invoiced now; below zero it is a deficit, which blocks withdrawals.
-pub async fn invoiceable(tx: &mut Tx, account_id: &str) -> Result<Micros, StoreError> {
-    Ok(quota(tx, account_id).await?.invoiceable())
 }
 
 /// The number of the invoice that stands for a bill or order.

@@ -50,6 +50,7 @@ pub mod notices;
 pub mod reminding;
 pub mod orders;
 pub mod orphans;
+pub mod quota;
 pub mod quotas;
 pub mod receipts;
 pub mod refunds;

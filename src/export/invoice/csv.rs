@@ -65,7 +65,7 @@ pub fn lines(document: Document<'_>, zone: Zone) -> Vec<u8> {
     }
     for allowance in &invoice.allowances {
         let (net, gross) = (Micros(-allowance.net.0), Micros(-allowance.gross.0));
-        let words = ["allowance", "Refunds after earlier invoices", ""];
+        let words = ["allowance", "Refunds", ""];
         put(words, String::new(), allowance.vat_ppm, net, gross);
     }
     bytes

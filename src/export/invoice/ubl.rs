@@ -161,7 +161,7 @@ impl Xml<'_> {
             self.within("cac:AllowanceCharge", |xml| {
                 xml.text("cbc:ChargeIndicator", "false")?;
                 xml.text("cbc:AllowanceChargeReasonCode", "95")?;
-                xml.text("cbc:AllowanceChargeReason", "Refunds after earlier invoices")?;
+                xml.text("cbc:AllowanceChargeReason", "Refunds")?;
                 xml.amount("cbc:Amount", allowance.net)?;
                 xml.category("cac:TaxCategory", allowance.vat_ppm)
             })
