@@ -43,10 +43,7 @@ pub async fn retry_batch(
     let judge = AnyJudge::new(kind, terms(config, source, as_of, &known)).map_err(fault)?;
     let mut staging = Inbox::begin(&mut tx, kind, as_of).await?;
     let (mut taken, mut still_rejected) = (Vec::new(), 0);
-    for line in batches::lines(&mut tx, batch_no).await? {
-        if line.verdict != "rejected" || line.retried_in.is_some() {
-            continue;
-        }
+    for line in batches::open_rejects(&mut tx, batch_no).await? {
         let raw = line.raw.as_deref().filter(|_| !is_final(&line.reason));
         let judged = raw.map(|raw| judge.again(batch.header.as_deref(), raw)).transpose().map_err(fault)?;
         match judged {

@@ -5,6 +5,7 @@
 use super::db::{Dialect, Row, Tx, values};
 use super::dialect::for_update;
 use super::error::StoreError;
+use super::exceptions::IS_OPEN_LINE;
 pub use super::staging::Staging;
 use crate::domain::period::Timestamp;
 
@@ -205,6 +206,15 @@ pub async fn lines(tx: &mut Tx, batch_no: i64) -> Result<Vec<LineRow>, StoreErro
 pub async fn first_refused(tx: &mut Tx, batch_no: i64, limit: i64) -> Result<Vec<LineRow>, StoreError> {
     let sql = format!("{LINE} and verdict in ('rejected', 'conflict') order by line limit $2");
     tx.rows(sql, values![batch_no, limit]).await?.iter().map(line_row).collect()
+}
+
+/// Rejected lines of a batch that nobody has retried or dismissed.
+pub async fn open_rejects(tx: &mut Tx, batch_no: i64) -> Result<Vec<LineRow>, StoreError> {
+    let sql = format!(
+        "select l.line, l.verdict, l.reason, l.detail, l.raw, l.retried_in from batch_lines l \
+         where l.batch_no = $1 and l.verdict = 'rejected' and {IS_OPEN_LINE} order by l.line"
+    );
+    tx.rows(sql, values![batch_no]).await?.iter().map(line_row).collect()
 }
 
 /// Locks a batch, so that two retries of it take turns.
