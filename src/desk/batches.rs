@@ -9,7 +9,7 @@ use crate::ingest::messages::MessageJudge;
 use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::source::Source;
 use crate::ingest::{IngestError, Kind, LineFault};
-use crate::intake::{Inbox, IntakeError, Known, Row, terms};
+use crate::intake::{Inbox, IntakeError, Known, Row, may_be_cut, terms};
 use crate::store::batches::{self, BatchRow, Ingested, Origin};
 use crate::store::{Db, StoreError};
 
@@ -44,7 +44,7 @@ pub async fn retry_batch(
     let mut staging = Inbox::begin(&mut tx, kind, as_of).await?;
     let (mut taken, mut still_rejected) = (Vec::new(), 0);
     for line in batches::open_rejects(&mut tx, batch_no).await? {
-        let raw = line.raw.as_deref().filter(|_| !is_final(&line.reason));
+        let raw = line.raw.as_deref().filter(|raw| !is_final(&line.reason) && !may_be_cut(raw));
         let judged = raw.map(|raw| judge.again(batch.header.as_deref(), raw)).transpose().map_err(fault)?;
         match judged {
             Some(Ok(row)) => {

@@ -19,7 +19,7 @@ pub use self::batch::Inbox;
 use self::input::Opened;
 pub use self::input::{Footprint, Input};
 use self::reading::{End, Portion, read};
-pub use self::reading::{Known, Reading, Row, terms};
+pub use self::reading::{Known, Reading, Row, may_be_cut, terms};
 use crate::config::Config;
 use crate::ingest::IngestError;
 use crate::progress::Progress;

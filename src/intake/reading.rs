@@ -10,7 +10,7 @@ use crate::domain::message::MessageRow;
 use crate::domain::period::Timestamp;
 use crate::domain::receipt::ReceiptRow;
 use crate::ingest::judge::{Judge, Terms};
-use crate::ingest::judgements::Judgements;
+use crate::ingest::judgements::{Judgements, is_final};
 use crate::ingest::messages::MessageJudge;
 use crate::ingest::receipts::ReceiptJudge;
 use crate::ingest::records::Format;
@@ -94,7 +94,7 @@ fn judge_all<R: Read, J: Judge>(
     let (mut told, mut raw_kept) = (0, 0);
     while let Some(judged) = lines.next_line()? {
         let line = i64::try_from(judged.line).unwrap_or(i64::MAX);
-        let verdict = judged.verdict.map(row).map_err(|fault| (fault, raw_text(judged.raw)));
+        let verdict = judged.verdict.map(row).map_err(|fault| kept(fault, judged.raw));
         raw_kept += verdict.as_ref().err().map_or(0, |(_, raw)| raw.len());
         portion.lines.push((line, verdict));
         if portion.lines.len() == PORTION || raw_kept >= PORTION_RAW {
@@ -146,7 +146,18 @@ pub fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, known: &'
 }
 
 /// A rejected line as text that both databases take: no NUL, nothing endless.
-fn raw_text(raw: &[u8]) -> String {
-    let kept = &raw[..raw.len().min(RAW_KEPT)];
-    String::from_utf8_lossy(kept).replace('\0', "\u{fffd}")
+fn kept(mut fault: LineFault, raw: &[u8]) -> (LineFault, String) {
+    let text = String::from_utf8_lossy(&raw[..raw.len().min(RAW_KEPT)]).replace('\0', "\u{fffd}");
+    if may_be_cut(&text) && !is_final(fault.reason) {
+        fault.detail.push_str(
+            "; the line is too long to be kept for `batch retry`: hand it in again, in another file",
+        );
+    }
+    (fault, text)
+}
+
+/// Whether the text of a rejected line may be a part of it only. Half a line may look like a whole: it is not
+/// to be judged again.
+pub fn may_be_cut(text: &str) -> bool {
+    text.len() >= RAW_KEPT
 }

@@ -79,6 +79,30 @@ fn f45_a_future_line_is_taken_by_a_retry_when_its_time_has_come() {
 }
 
 #[test]
+fn a_line_that_is_too_long_to_be_kept_whole_is_not_judged_again_by_its_beginning() {
+    at_both_desks(|desk| {
+        let header =
+            "message_id,account_id,channel,country,template_type,submit_time,submit_status,note,sms_size\n";
+        let long = |id: &str, bytes: usize| {
+            let start = format!("{id},acme,sms,CN,verification,2026-03-02T09:00:00+08:00,accepted,");
+            let note = "x".repeat(bytes - start.len() - ",12".len());
+            format!("{start}{note},12\n")
+        };
+        // Of the second one 64 KiB end between the digits of its size.
+        let content = format!("{header}{}{}", long("m-1", 65_535), long("m-2", 65_537));
+        let (batch, _) = desk.take("long.csv", content);
+        let rejects = desk.program.json(&["batch", "rejects", &batch]);
+        let says_so = |line: usize| rejects[line]["detail"].as_str().unwrap().contains("in another file");
+        assert_eq!([says_so(0), says_so(1)], [false, true], "{rejects}");
+        desk.program.at("2026-03-02T12:00:00+08:00");
+        let again = desk.program.run(&["batch", "retry", &batch, "--json"]).exits(3).json();
+        assert_eq!((&again["accepted"], &again["still_rejected"]), (&json!(1), &json!(1)));
+        assert_eq!(desk.take("mended.csv", format!("{header}{}", long("m-2", 65_537))).1.accepted, 1);
+        assert_eq!(desk.charge()["payg_units"], 24);
+    });
+}
+
+#[test]
 fn f47_the_time_zone_of_session_and_machine_changes_nothing() {
     let content = file(&[
         line("m-1", "acme", "verification", "1", "2026-02-28T23:59:59+08:00"),
