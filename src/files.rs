@@ -59,6 +59,23 @@ impl Write for WholeFile {
     }
 }
 
+/// The file that a path leads to, where links lead it; None where there is nothing. A device must not be replaced,
+/// and whoever opens a pipe waits for its other end.
+///
+/// # Errors
+/// `AlreadyExists` where there is something else, which stays as it is.
+pub fn regular(path: &Path) -> io::Result<Option<PathBuf>> {
+    let taken = |what: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    let nothing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match (std::fs::symlink_metadata(path), std::fs::metadata(path)) {
+        (Err(error), _) if nothing(&error) => Ok(None),
+        (Ok(_), Err(error)) if nothing(&error) => taken("it is a link to nothing"),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+        (_, Ok(found)) if !found.is_file() => taken("it is no regular file"),
+        _ => path.canonicalize().map(Some),
+    }
+}
+
 /// The directory that holds a file.
 pub fn directory(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -92,5 +109,20 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_leads_to_its_file_and_nothing_but_a_file_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("a"), "a").unwrap();
+        std::os::unix::fs::symlink("a", at("link")).unwrap();
+        std::os::unix::fs::symlink("gone", at("loose")).unwrap();
+        assert_eq!(regular(&at("link")).unwrap(), Some(at("a").canonicalize().unwrap()));
+        assert_eq!(regular(&at("gone")).unwrap(), None);
+        for other in [at("loose"), dir.path().to_owned(), "/dev/null".into()] {
+            assert_eq!(regular(&other).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{other:?}");
+        }
+        assert_eq!(regular(&at("a/b")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
@@ -14,7 +14,7 @@ use crate::desk::DeskError;
 use crate::desk::journal::{By, Wanted, Written, export};
 use crate::domain::period::Day;
 use crate::export::journal::Format;
-use crate::files::WholeFile;
+use crate::files::{WholeFile, regular};
 
 #[derive(Debug, Subcommand)]
 pub enum JournalCommand {
@@ -88,11 +88,17 @@ pub async fn run(session: &Session, command: JournalCommand) -> Result<ExitCode,
         };
     };
     let name = path.display().to_string();
-    let unwritten = |error| DeskError::Write(name.clone(), error);
-    if !may_replace(&path).map_err(unwritten)? {
-        let text = format!("{name} is there, and no journal of ours: name another file, or remove it");
-        return Err(DeskError::refused("file_exists", text).into());
-    }
+    let unwritten = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let text = format!(
+                "{name}: {error}, and is left as it is: name another file; without --out the journal goes to standard \
+                 output"
+            );
+            DeskError::refused("file_exists", text)
+        }
+        _ => DeskError::Write(name.clone(), error),
+    };
+    let path = to_write(path).map_err(unwritten)?;
     let mut file = WholeFile::create(&path).map_err(unwritten)?;
     let exported = export(&db, config.zone, wanted, &mut file, &*progress).await;
     db.close().await;
@@ -105,16 +111,16 @@ pub async fn run(session: &Session, command: JournalCommand) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a path is free, or has a journal that an earlier export wrote. Nothing else is replaced, the books
-/// least of all.
-fn may_replace(path: &Path) -> io::Result<bool> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-        file => file?,
-    };
+/// The file to write: of this name or where its link leads. It is new, or a journal that an earlier export wrote:
+/// nothing else is replaced, the books least of all.
+fn to_write(path: PathBuf) -> io::Result<PathBuf> {
+    let Some(file) = regular(&path)? else { return Ok(path) };
     let mut begins = Vec::new();
-    Read::by_ref(&mut file).take(Format::BEGINS.len() as u64).read_to_end(&mut begins)?;
-    Ok(begins.is_empty() || begins == Format::BEGINS.as_bytes())
+    File::open(&file)?.take(Format::BEGINS.len() as u64).read_to_end(&mut begins)?;
+    match begins.is_empty() || begins == Format::BEGINS.as_bytes() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is no journal of ours")),
+    }
 }
 
 fn tell(session: &Session, file: &str, written: &Written) {

@@ -14,7 +14,7 @@ use crate::domain::invoice::Invoice;
 use crate::domain::period::{Month, Timestamp};
 use crate::export::invoice::{Document, csv, fapiao, json, ubl};
 use crate::export::pdf::{Language, PdfFault, Printer};
-use crate::files::WholeFile;
+use crate::files::{WholeFile, regular};
 use crate::printing;
 use crate::progress::Progress;
 use crate::store::{Db, invoices};
@@ -174,7 +174,7 @@ impl<'a> Desk<'a> {
                 },
             };
             let path = self.wanted.dir.join(format!("{}.{ending}", document.stem()));
-            self.keep(&path, &bytes)?;
+            self.keep(path, &bytes)?;
         }
         if let Some([lines, summary]) = &mut self.sheets {
             lines.add(&csv::lines(document, zone))?;
@@ -193,20 +193,21 @@ impl<'a> Desk<'a> {
     }
 
     /// Puts a file in its place, unless it is there already.
-    fn keep(&mut self, path: &Path, bytes: &[u8]) -> Result<(), DeskError> {
+    fn keep(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), DeskError> {
+        let path = place_of(path)?;
         let write = || {
-            let mut file = WholeFile::create(path)?;
+            let mut file = WholeFile::create(&path)?;
             file.write_all(bytes)?;
             Ok(file)
         };
-        match std::fs::read(path) {
+        match std::fs::read(&path) {
             Ok(known) if known == bytes => {
                 self.written.unchanged += 1;
                 Ok(())
             }
             _ => {
-                let file = write().map_err(|error| unwritten(path, error))?;
-                self.place(path, file)
+                let file = write().map_err(|error| unwritten(&path, error))?;
+                self.place(&path, file)
             }
         }
     }
@@ -248,10 +249,23 @@ fn unwritten(path: &Path, error: io::Error) -> DeskError {
     DeskError::Write(path.display().to_string(), error)
 }
 
+/// Where to write what is called so: there, or where a link leads.
+fn place_of(path: PathBuf) -> Result<PathBuf, DeskError> {
+    match regular(&path) {
+        Ok(found) => Ok(found.unwrap_or(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let path = path.display();
+            let text = format!("{path}: {error}, and is left as it is: remove it, or name another --out");
+            Err(DeskError::refused("file_exists", text))
+        }
+        Err(error) => Err(unwritten(&path, error)),
+    }
+}
+
 /// The two CSV files with their headers.
 fn sheets(wanted: &Wanted) -> Result<[Sheet; 2], DeskError> {
     let begun = |name: String, header: Vec<u8>| {
-        let path = wanted.dir.join(name);
+        let path = place_of(wanted.dir.join(name))?;
         let file = WholeFile::create(&path).map_err(|error| unwritten(&path, error))?;
         let mut sheet = Sheet { path, file };
         if wanted.byte_order_mark {

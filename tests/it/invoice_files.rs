@@ -1,8 +1,9 @@
 //! `invoice export`: what lies in the directory afterwards, and how others read it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -148,6 +149,30 @@ fn what_is_there_is_only_replaced_when_told_to() {
     let told = program.run(&[&args[..], &["--json"]].concat()).exits(3).json();
     let sums = ["out/invoices-2026-04.csv", "out/invoices-2026-04-summary.csv"];
     assert_eq!((&told["left_alone"], &told["written"]), (&serde_json::json!(sums), &1.into()), "{told}");
+}
+
+#[test]
+fn what_is_no_file_is_never_replaced_and_a_link_is_followed() {
+    let database = sqlite();
+    let program = world(&database, SETTINGS);
+    export(&program, "2026-03", "json,csv", &[]);
+    let written = files(&program.path("out"));
+    for name in ["invoices-2026-03.csv", written.keys().next().expect("a file")] {
+        let path = program.path("out").join(name);
+        std::fs::remove_file(&path).expect("it is there");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("it runs").success());
+        let args = ["invoice", "export", "--month", "2026-03", "--format", "json,csv", "--out", "out"];
+        for force in [&[][..], &["--force"]] {
+            program.run(&[&args[..], force, &["--json"]].concat()).refuses("file_exists").says(&[name]);
+        }
+        assert!(!path.is_file());
+        std::fs::remove_file(&path).expect("it is there");
+        program.file(name, "another");
+        symlink(format!("../{name}"), &path).expect("it is free");
+        export(&program, "2026-03", "json,csv", &["--force"]);
+        assert!(path.is_symlink());
+        assert_eq!(files(&program.path("out")), written);
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! work, where something else lies.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use crate::support::databases::sqlite;
 use crate::support::program::Program;
@@ -41,6 +43,36 @@ fn a_journal_takes_the_place_of_a_journal_only() {
     let days = ["--to", "2026-02-01", "--out", "before.journal"];
     let told = program.json(&[&["journal", "export", "--format", "hledger"][..], &days].concat());
     assert_eq!(told["transactions"], 0, "{told}");
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced_by_a_journal_and_a_link_is_followed() {
+    let program = at_home();
+    program.run(&["account", "top-up", "mine", "5", "--reference", "cash"]).exits(0);
+    let export = |to: &str| program.run(&["journal", "export", "--format", "hledger", "--out", to, "--json"]);
+    assert!(Command::new("mkfifo").arg(program.path("pipe")).status().unwrap().success());
+    symlink("gone", program.path("loose")).unwrap();
+    fs::create_dir(program.path("dir")).unwrap();
+    for name in ["pipe", "loose", "dir", "/dev/null", "/dev/stdout"] {
+        export(name).refuses("file_exists").says(&[name, "standard output"]);
+    }
+    for name in ["pipe", "loose", "dir"] {
+        let found = program.path(name).symlink_metadata().unwrap();
+        assert!(!found.is_file(), "{name} was replaced");
+    }
+    assert!(!program.path("gone").exists());
+    fs::create_dir(program.path("away")).unwrap();
+    program.file("away/first", "");
+    symlink("away/first", program.path("link")).unwrap();
+    export("link").exits(0);
+    assert!(program.path("link").is_symlink());
+    assert_eq!(fs::read_dir(program.path("away")).unwrap().count(), 1);
+    export("books").exits(0);
+    let read = |name: &str| fs::read(program.path(name)).unwrap();
+    assert_eq!(read("away/first"), read("books"));
+    for name in ["pipe", "loose", "dir", "/dev/null"] {
+        program.run(&["backup", name, "--json"]).refuses("file_exists");
+    }
 }
 
 #[test]
