@@ -15,7 +15,7 @@ use crate::domain::length::{MAX_CHARACTERS, measure};
 use crate::domain::money::Micros;
 use crate::domain::period::Validity;
 use crate::domain::price::{Buyer, Method, Package, Rate, Scope, Tier};
-use crate::domain::product::Product;
+use crate::domain::product::{PricedBy, Product};
 
 #[derive(Debug, Subcommand)]
 pub enum PackageCommand {
@@ -162,7 +162,7 @@ pub async fn prices(session: &Session, command: PriceCommand) -> Result<ExitCode
     };
     let json: Vec<Value> = rates.iter().map(|rate| rate_json(rate, &config)).collect();
     session.output.show(&json!(json), || {
-        let rows = rates.iter().flat_map(|rate| tiers(rate)).collect();
+        let rows = rates.iter().flat_map(|rate| tiers(rate, &config)).collect();
         table(&["product", "for", "class", "currency", ">units a month", ">price"], rows)
     });
     Ok(ExitCode::SUCCESS)
@@ -176,14 +176,19 @@ fn scope(rate: &Rate) -> String {
     }
 }
 
-fn tiers(rate: &Rate) -> Vec<Vec<String>> {
+fn tiers(rate: &Rate, config: &Config) -> Vec<Vec<String>> {
+    let product = config.catalog.get(&rate.product);
+    let nothing = match product.map(|product| product.priced_by) {
+        Some(PricedBy::TemplateType) => "none",
+        _ => "all",
+    };
     let row = |tier: &Tier| {
         let span = match tier.up_to {
             Some(bound) => format!("{} to {}", count(tier.over + 1), count(bound)),
             None if tier.over == 0 => "any".into(),
             None => format!("over {}", count(tier.over)),
         };
-        let class = if rate.class.is_empty() { "all" } else { &rate.class };
+        let class = if rate.class.is_empty() { nothing } else { &rate.class };
         vec![
             rate.product.to_string(),
             scope(rate),

@@ -13,9 +13,14 @@ use crate::domain::period::{Timestamp, window_start};
 use crate::domain::price::{Method, Rate, Scope, Tier};
 use crate::domain::product::{PricedBy, Product, Region};
 
-/// The template types there are (R104).
-const TEMPLATE_TYPES: [(&str, &str); 3] =
-    [("verification", "verification"), ("notification", "notification"), ("promotional", "promotional")];
+/// The template types there are (R104), and how a list is for messages that name none.
+const TEMPLATE_TYPES: [(&str, &str); 4] = [
+    ("verification", "verification"),
+    ("notification", "notification"),
+    ("promotional", "promotional"),
+    (NO_TYPE, NO_TYPE),
+];
+const NO_TYPE: &str = "none";
 /// The kinds of account (R70).
 pub const KINDS: [(&str, &str); 2] = [("individual", "individual"), ("enterprise", "enterprise")];
 
@@ -231,8 +236,9 @@ fn by_template_type(table: &mut Table<'_>, per: i64) -> Vec<(String, Place, Tier
     }
     let mut classes: Vec<(String, Place, Tiers)> = Vec::new();
     for (name, _) in types {
-        if classes.iter().all(|(earlier, ..)| earlier != name) {
-            classes.push((name.to_owned(), table.place(), tiers.clone()));
+        let class = if name == NO_TYPE { "" } else { name };
+        if classes.iter().all(|(earlier, ..)| earlier != class) {
+            classes.push((class.to_owned(), table.place(), tiers.clone()));
         }
     }
     classes

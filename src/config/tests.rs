@@ -245,6 +245,18 @@ vat = [{ rate = "0.06" }]
 }
 
 #[test]
+fn messages_without_a_template_type_have_a_list_of_their_own() {
+    let list =
+        "[[payg]]\nproduct = \"sms\"\ncurrency = \"CNY\"\ntemplate_types = [\"none\"]\nprice = \"0.06\"\n";
+    let config = Config::from_texts(QUITTANCE, PRODUCTS, &format!("{PRICES}{list}"), NAMES).unwrap();
+    let price = |class: &str| {
+        let rate = config.book.rate("sms", class, buyer("A1", "enterprise", "CNY"), Timestamp(0));
+        rate.map(|rate| rate.next_unit(0).0)
+    };
+    assert_eq!(["", "verification", "none"].map(price), [Some(Micros(60_000)), Some(Micros(45_000)), None]);
+}
+
+#[test]
 fn files_are_read_beside_the_first_and_missing_ones_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

@@ -152,7 +152,7 @@ impl Stage {
             product: product.as_str().into(),
             currency: given.take_key("currency").unwrap_or("CNY").into(),
             scope,
-            class: if class == "all" { "".into() } else { class.as_str().into() },
+            class: if matches!(&*class, "all" | "none") { "".into() } else { class.as_str().into() },
             from,
             until,
             method: match given.take_key("method") {

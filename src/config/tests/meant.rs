@@ -61,6 +61,11 @@ fn price_lists_for_nothing_are_told() {
             "[]",
             "prices.toml:4:18: `template_types`: there is no template type: name one, such as \"verification\"",
         ),
+        (
+            "[\"verification\", \"notification\"]",
+            "[\"none\", \"none\"]",
+            "prices.toml:4:27: `none` stands here twice: leave one out",
+        ),
         ("{ HK = \"0.0577\" }", "{}", &format!("prices.toml:20:13: `countries`: {no_country}")),
         (
             "countries = { HK = \"0.0577\" }",

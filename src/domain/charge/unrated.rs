@@ -48,7 +48,9 @@ impl Unrated {
             Unrated::ContentTooLong => "over 500 characters: ask the gateway why it was accepted",
             Unrated::NotActivated => "activate the product: quittance account activate ID PRODUCT",
             Unrated::PromotionalByIndividual => "individuals may not send promotional messages (R70)",
-            Unrated::NoPrice => "add a price to prices.toml for this currency and country or template type",
+            Unrated::NoPrice => {
+                "add a price to prices.toml for this currency and country or template type (\"none\" where it has none)"
+            }
         }
     }
 }
