@@ -71,7 +71,10 @@ impl From<String> for DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return write!(f, "(no URL)") };
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            // Also SQLite knows it without the slashes; a server, which may have a password, does not.
+            return write!(f, "{}", if self.0.starts_with("sqlite:") { &self.0 } else { "(no URL)" });
+        };
         let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
         if parameters.contains('@') {
             // It may well be a password with a question mark in it.
@@ -111,9 +114,9 @@ pub fn read_url(path: &Path) -> Result<DatabaseUrl, String> {
 }
 
 fn checked(url: &str) -> Reading<DatabaseUrl> {
-    match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite" | "postgres" | "postgresql") => Ok(DatabaseUrl::new(url)),
-        _ => Err("this is no database URL: write sqlite://FILE or postgres://USER@HOST/NAME".to_owned()),
+    match ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        true => Ok(DatabaseUrl::new(url)),
+        false => Err("this is no database URL: write sqlite://FILE or postgres://USER@HOST/NAME".to_owned()),
     }
 }
 
@@ -163,6 +166,10 @@ mod tests {
             ),
             ("postgres://db/books?pasword=s3cret", "postgres://db/books?pasword=***", false),
             ("s3cret", "(no URL)", false),
+            ("postgres:clerk:s3cret@db/books", "(no URL)", true),
+            ("postgres://clerk:33/s3cret@db/books", "postgres://clerk:***@db/books", true),
+            ("postgres://clerk:33#s3cret@db/books", "postgres://clerk:***@db/books", true),
+            ("sqlite:quittance.db", "sqlite:quittance.db", false),
         ] {
             let url = DatabaseUrl::new(url);
             assert_eq!((url.to_string().as_str(), url.has_password()), (shown, has_password));

@@ -4,7 +4,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgPoolOptions, PgRow};
@@ -20,7 +19,7 @@ use sqlx::{
 use super::dialect::{for_share, for_update};
 use super::error::StoreError;
 use super::released::{is_clean, is_out_of_transaction};
-use super::url::{check_file, place, postgres_options};
+use super::url::{dialect, place, postgres_options, sqlite_options};
 pub use super::value::Value;
 pub(crate) use super::value::values;
 
@@ -77,10 +76,9 @@ impl Db {
     /// Opens the database that a URL names: `sqlite://file.db` (created if missing) or
     /// `postgres://...`.
     pub async fn open(url: &str) -> Result<Db, StoreError> {
-        let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => open_sqlite(url).await?,
-            Some("postgres" | "postgresql") => open_postgres(url).await?,
-            _ => return Err(StoreError::Url("it starts neither with sqlite: nor with postgres:".into())),
+        let pools = match dialect(url)? {
+            Dialect::Sqlite => open_sqlite(url).await?,
+            Dialect::Postgres => open_postgres(url).await?,
         };
         Ok(Db { pools })
     }
@@ -210,9 +208,7 @@ impl Db {
 }
 
 async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
-    check_file(url)?;
-    let options = SqliteConnectOptions::from_str(url)
-        .map_err(|e| StoreError::Url(e.to_string()))?
+    let options = sqlite_options(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

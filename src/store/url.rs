@@ -8,6 +8,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 
+use super::db::Dialect;
 use super::error::StoreError;
 
 /// Parameters that a PostgreSQL URL may have, beside `options[..]`.
@@ -49,16 +50,26 @@ fn split_connections(url: &str) -> Result<(String, u32), StoreError> {
     Ok((format!("{place}?{}", rest.join("&")), connections))
 }
 
+/// Which database a URL is of. What it says otherwise is not told: it may be a password.
+pub(super) fn dialect(url: &str) -> Result<Dialect, StoreError> {
+    match url {
+        _ if url.starts_with("sqlite:") => Ok(Dialect::Sqlite),
+        _ if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Dialect::Postgres),
+        _ => Err(StoreError::Url("it begins neither with sqlite:// nor with postgres://".into())),
+    }
+}
+
 /// Whether a URL can be used, without using it.
 pub(super) fn check(url: &str) -> Result<(), StoreError> {
-    match url.starts_with("sqlite:") {
-        true => SqliteConnectOptions::from_str(url).map(drop).map_err(|e| StoreError::Url(e.to_string())),
-        false => postgres_options(url).map(drop),
+    match dialect(url)? {
+        Dialect::Sqlite => sqlite_options(url).map(drop),
+        Dialect::Postgres => postgres_options(url).map(drop),
     }
 }
 
 /// How to connect to the PostgreSQL server that a URL names, and with how many connections.
 pub(super) fn postgres_options(url: &str) -> Result<(PgConnectOptions, u32), StoreError> {
+    check_user(url)?;
     check_parameters(url)?;
     let (url, connections) = split_connections(url)?;
     let options = PgConnectOptions::from_str(&url)
@@ -83,12 +94,26 @@ pub(super) fn postgres_options(url: &str) -> Result<(PgConnectOptions, u32), Sto
     Ok((options, connections))
 }
 
-/// Books in memory would be gone with the command that made them.
-pub(super) fn check_file(url: &str) -> Result<(), StoreError> {
-    let file = url.trim_start_matches("sqlite:").trim_start_matches("//").split('?').next();
-    match file {
-        None | Some("" | ":memory:") => Err(StoreError::Url("it names no file".into())),
-        Some(_) => Ok(()),
+/// How to open the file that a URL names. Books in memory would be gone with the command that made them.
+pub(super) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    let refused = |why: &str| Err(StoreError::Url(why.to_owned()));
+    let options = SqliteConnectOptions::from_str(url).map_err(|e| StoreError::Url(e.to_string()))?;
+    let name = options.get_filename().as_os_str().as_encoded_bytes();
+    let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let written = place.trim_start_matches("sqlite:").trim_start_matches("//");
+    if matches!(written, "" | ":memory:") || name == b":memory:" {
+        return refused("it names no file");
+    }
+    // SQLite reads parameters of its own in such a name.
+    if name.starts_with(b"file:") {
+        return refused("the name of the file stands in it without `file:`");
+    }
+    if parameters.contains('%') {
+        return refused("parameters of SQLite are written without %");
+    }
+    match parameters.split('&').any(|pair| matches!(pair, "mode=memory" | "vfs=memdb")) {
+        true => refused("it names books in memory, which would be gone with the command that made them"),
+        false => Ok(options),
     }
 }
 
@@ -107,6 +132,21 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
         None => options.get_host().to_owned(),
     };
     format!("{} on {host}", options.get_database().unwrap_or("of the user's name"))
+}
+
+/// An `@` behind the server is most likely the end of a password with a `/`, `?` or `#` in it, of which the rest
+/// would be taken, and told, for the name of a database or a parameter (F106).
+fn check_user(url: &str) -> Result<(), StoreError> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let behind = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+    let (place, query) = behind.split_once('?').unwrap_or((behind, ""));
+    let may_have_one = |pair: &str| pair.starts_with("user=") || pair.starts_with("password=");
+    if !place.contains('@') && query.split('&').all(|pair| !pair.contains('@') || may_have_one(pair)) {
+        return Ok(());
+    }
+    let why =
+        "it has an `@` behind the server: write / as %2F in a password, ? as %3F, # as %23, and @ as %40";
+    Err(StoreError::Url(why.into()))
 }
 
 /// Any other parameter is a slip of the pen. sqlx would ignore it, be it `sslmod=verify-full`, and
@@ -208,6 +248,49 @@ mod tests {
             assert!(matches!(mode(url), Ok(PgSslMode::Prefer)), "{url}");
         }
         assert!(matches!(mode("postgres://localhost/books?sslmode=prefer"), Ok(PgSslMode::Prefer)));
+    }
+
+    #[test]
+    fn f106_what_may_be_the_rest_of_a_password_is_not_told() {
+        for url in [
+            "postgres://clerk:s3?cret@127.0.0.1:1/books",
+            "postgres://clerk:s3?cret=x&y@127.0.0.1:1/books",
+            "postgres://clerk:s3?sslmode=cret@127.0.0.1/books",
+            "postgres://clerk:33/cret@127.0.0.1/books",
+            "postgres://clerk:33#cret@127.0.0.1/books",
+            "postgres:clerk:cret@127.0.0.1/books",
+            "postgres:/clerk:cret@127.0.0.1/books",
+            "clerk:cret@127.0.0.1/books",
+        ] {
+            let told = check(url).expect_err(url).to_string();
+            assert!(!told.contains("cret"), "{told}");
+        }
+        for url in ["postgres://clerk:s3@cret@localhost/b", "postgres:///b?host=/run&user=a@b&password=@"] {
+            check(url).expect(url);
+        }
+    }
+
+    #[test]
+    fn books_in_memory_and_of_no_name_are_refused() {
+        for url in [
+            "sqlite:",
+            "sqlite://",
+            "sqlite://?mode=rw",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://%3Amemory%3A",
+            "sqlite://m.db?mode=memory",
+            "sqlite://m.db?cache=shared&mode=memory",
+            "sqlite://m.db?mode=mem%6Fry",
+            "sqlite://m.db?vfs=memdb",
+            "sqlite://file::memory:",
+            "sqlite:file:m.db%3Fmode=memory",
+        ] {
+            assert!(check(url).is_err(), "{url}");
+        }
+        for url in ["sqlite:a.db", "sqlite:///tmp/a b.db?mode=rwc", "sqlite://a%3Fb.db"] {
+            check(url).expect(url);
+        }
     }
 
     #[test]

@@ -47,8 +47,13 @@ fn f106_no_output_holds_a_secret() {
         "mysql://clerk:hunter2@localhost/books",
         "clerk:hunter2@localhost/books",
         "sqlite://nonexistent/books.db?key=hunter2",
+        "postgres://clerk:s?hunter2@127.0.0.1:1/books",
+        "postgres://clerk:1/hunter2@127.0.0.1:1/books",
+        "postgres:clerk:hunter2@127.0.0.1/books",
     ];
-    for (url, is_password) in urls.iter().zip([true, true, false, true, true, true, true, false]) {
+    for (url, is_password) in
+        urls.iter().zip([true, true, false, true, true, true, true, false, true, true, true])
+    {
         let mut program = Program::on_url(url);
         for log in ["warn", "debug"] {
             program.set("QUITTANCE_LOG", log);
@@ -135,6 +140,13 @@ fn check_config_tells_the_place_of_everything() {
     assert!(shown.contains("postgres://clerk:***@127.0.0.1/books (said by secret)"), "{shown}");
     program.file("secret", "postgres://db.example.com/books?sslmode=prefer");
     program.run(&["check-config", "--config", &config]).exits(78).says(&["falls back"]);
+    // What no command could use is not right; short URLs are shown as they are.
+    for wrong in ["sqlite://", "sqlite::memory:", "sqlite://m.db?mode=memory", "postgres:books"] {
+        let config = configure(&program, &format!("database = \"{wrong}\""));
+        program.run(&["check-config", "--config", &config]).exits(78);
+    }
+    let config = configure(&program, "database = \"sqlite:a.db\"");
+    assert_eq!(program.json(&["check-config", "--config", &config])["database"], "sqlite:a.db");
 }
 
 #[test]
