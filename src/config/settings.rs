@@ -88,7 +88,7 @@ pub fn read(file: &File<'_>) -> Settings {
         listen: in_section(&mut root, "http", |table| table.optional("listen", address))
             .unwrap_or_else(|| DEFAULT_LISTEN.parse().ok()),
         refund: refund(&mut root),
-        spool: in_section(&mut root, "spool", |table| table.optional("dir", text)).map(PathBuf::from),
+        spool: in_section(&mut root, "spool", |table| table.required("dir", text)).map(PathBuf::from),
         bills: read_bills(&mut root),
         invoices: read_invoices(&mut root),
         notices: notices::read(&mut root),

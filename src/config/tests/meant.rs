@@ -119,6 +119,11 @@ fn schedules_that_never_come_are_told() {
 }
 
 #[test]
+fn a_spool_without_a_directory_is_told() {
+    check(&[("[retention]", "[spool]\n[retention]", "q.toml:2:1: the key `dir` is missing: add it here")]);
+}
+
+#[test]
 fn each_clash_of_a_product_is_told() {
     let intl = "region = \"international\"\nunit = \"message\"\nlength = \"international\"\n\
                 charge_on = \"submission\"\npriced_by = \"country\"\ncommodity = \"SMSI\"";
