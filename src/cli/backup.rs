@@ -51,8 +51,9 @@ pub async fn run(session: &Session, path: &Path) -> Result<ExitCode, Failure> {
     let json = json!({ "file": name, "bytes": bytes });
     session.output.show(&json, || {
         format!(
-            "{name}: {} bytes, checked. To work with it: --database sqlite://{name}",
-            count(i64::try_from(bytes).unwrap_or(i64::MAX))
+            "{name}: {} bytes, checked. To work with it: --database sqlite://{}",
+            count(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            in_url(&name)
         )
     });
     Ok(ExitCode::SUCCESS)
@@ -61,4 +62,17 @@ pub async fn run(session: &Session, path: &Path) -> Result<ExitCode, Failure> {
 fn exists(name: &str) -> Failure {
     let message = format!("{name} exists already and is left as it is: name another file");
     DeskError::refused("file_exists", message).into()
+}
+
+/// A file's name as it stands in a URL, and on a command line without quotes.
+fn in_url(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-~".contains(c);
+    let mut url = String::new();
+    for c in name.chars() {
+        match plain(c) {
+            true => url.push(c),
+            false => url.extend(c.to_string().bytes().map(|byte| format!("%{byte:02X}"))),
+        }
+    }
+    url
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{count, table, with_times};
+use super::output::{count, printable, table, with_times};
 use super::{Failure, Session, exit};
 use crate::config::Config;
 use crate::desk::{self, DeskError};
@@ -133,6 +133,7 @@ fn told(session: &Session, name: &str, done: &Ingested) -> u8 {
     };
     let mut json = batch_json(batch);
     json["already_ingested"] = json!(already);
+    let name = printable(name);
     session.output.show(&json, || {
         if already {
             return format!(
@@ -183,7 +184,7 @@ pub async fn batch(session: &Session, command: Batch) -> Result<ExitCode, Failur
                         batch.batch_no.to_string(),
                         config.zone.format_short(batch.ingested_at),
                         batch.source.clone(),
-                        batch.name.clone(),
+                        printable(&batch.name),
                         count(batch.lines),
                         count(batch.accepted),
                         count(batch.duplicates),

@@ -1,6 +1,5 @@
 //! `completions` and `man`: what a package installs beside the program, from the program itself.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Arg, Command, CommandFactory};
@@ -8,7 +7,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::{Args, Failure};
+use super::{Args, Failure, output};
 
 pub fn completions(shell: Shell) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
@@ -37,9 +36,8 @@ pub fn page() -> Result<ExitCode, Failure> {
     print(&page)
 }
 
-/// A reader that went away (`| head`) is no fault of ours.
 fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
-    let _ = std::io::stdout().lock().write_all(bytes);
+    output::whole(&String::from_utf8_lossy(bytes));
     Ok(ExitCode::SUCCESS)
 }
 

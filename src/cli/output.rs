@@ -82,7 +82,7 @@ impl From<IntakeError> for Failure {
     fn from(error: IntakeError) -> Failure {
         match error {
             IntakeError::Store(error) => error.into(),
-            other => Failure { exit: exit::BAD_DATA, message: describe(&other), code: None },
+            other => Failure { exit: exit::BAD_DATA, message: printable(&describe(&other)), code: None },
         }
     }
 }
@@ -127,8 +127,13 @@ static LOST: OnceLock<String> = OnceLock::new();
 /// A line on stdout. A reader that went away (`| head`) is no fault of ours; a full disk ends the program with
 /// another exit code, see [`lost`].
 pub fn line(text: &impl Display) {
-    let written = writeln!(std::io::stdout().lock(), "{text}");
-    if let Err(error) = written
+    whole(&format!("{text}\n"));
+}
+
+/// Text on stdout as it is.
+pub fn whole(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         let _ = LOST.set(error.to_string());
@@ -141,6 +146,11 @@ pub fn lost() -> Option<Failure> {
     Some(Failure::other(format!(
         "standard output can't be written, so that what was told is not whole: {error}"
     )))
+}
+
+/// What others wrote, such as the name of a file, for people: nothing in it moves the cursor or begins another line.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A table without lines, the way terminals and pipes like it. Columns named with a leading `>`

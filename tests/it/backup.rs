@@ -1,12 +1,13 @@
 //! F19: a backup that is taken while others work opens, is whole, and goes on where it was taken.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::support::books::{assert_sound, digest_of};
 use crate::support::databases::{postgres, sqlite};
 use crate::support::desk::Desk;
 use crate::support::lines::{file, line};
-use crate::support::program::{Program, Running};
+use crate::support::program::{Answer, Program, Running};
 
 const FILES: usize = 8;
 const RUN: &[&str] = &["--run-job", "aggregate-charges"];
@@ -86,6 +87,13 @@ fn a_backup_of_books_at_rest_is_equal_private_and_never_replaced() {
     let before = std::fs::read(&copy).unwrap();
     desk.program.run(&["backup", "copy.db", "--json"]).refuses("file_exists").says(&["copy.db"]);
     assert_eq!(std::fs::read(&copy).unwrap(), before);
+    // What is told of an odd name opens the copy.
+    let told = desk.program.run(&["backup", "c?opy #%41.db"]).exits(0).stdout;
+    let url = told.trim().rsplit_once(' ').expect("words").1;
+    let mut opened = Command::new(env!("CARGO_BIN_EXE_quittance"));
+    opened.args(["digest", "--database", url]).current_dir(desk.program.dir());
+    let answer = Answer::of(url.into(), opened.output().expect("it ends")).exits(0);
+    assert_eq!(answer.stdout.trim(), digest_of(&database.url));
     desk.program.run(&["backup", "none/copy.db"]).exits(1).says(&["none/copy.db"]);
     let left = std::fs::read_dir(desk.program.dir()).unwrap().filter(|entry| {
         entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(".quittance"))

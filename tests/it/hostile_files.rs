@@ -142,6 +142,15 @@ fn f63_what_is_no_file_is_refused_and_odd_names_are_read() {
         fs::write(&fifo, file(&[plain("m-2")])).expect("the reader takes it");
         assert_eq!(taken(reading.answer()).1.accepted, 1);
 
+        // A name moves no cursor of whoever reads it.
+        program.file("red\u{1b}[31m\nline.csv", file(&[plain("m-4")]));
+        for args in [&["ingest", "messages", "red\u{1b}[31m\nline.csv"][..], &["batch", "list"]] {
+            let told = program.run(args).exits(0).stdout;
+            assert!(told.contains("red\u{fffd}[31m\u{fffd}line.csv"), "{told}");
+        }
+        let told = program.run(&["ingest", "messages", "red\u{1b}[31m"]).exits(65).stderr;
+        assert!(told.contains("red\u{fffd}[31m"), "{told}");
+
         let bytes = b"line\nfeed \xff.csv";
         let odd = std::ffi::OsStr::from_bytes(bytes);
         fs::write(program.dir().join(odd), file(&[plain("m-3")])).expect("Linux takes any name");

@@ -118,11 +118,17 @@ fn every_fault_of_a_configuration_is_named_with_its_place() {
 fn a_reader_that_goes_away_is_no_fault() {
     let database = sqlite();
     let program = Program::on(&database);
-    for args in [&["package", "list"][..], &["--help"], &["jobs", "--json"]] {
+    for args in [&["package", "list"][..], &["--help"], &["jobs", "--json"], &["man"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = program.command(args).stdout(writer).output().expect("it ends");
         Answer::of(format!("{args:?} to nobody"), output).exits(0);
+    }
+    // Where there is no room, what was told is not whole.
+    for args in [&["jobs"][..], &["man"], &["completions", "bash"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+        let output = program.command(args).stdout(full).output().expect("it ends");
+        Answer::of(format!("{args:?} to a full disk"), output).exits(1).says(&["standard output"]);
     }
     // Nor is one of stderr; the exit code still tells.
     let (reader, writer) = std::io::pipe().expect("a pipe");
