@@ -488,9 +488,8 @@ impl<'a> Recount<'a> {
     fn finish(mut self) -> Sums {
         self.give_back(i64::MAX, i64::MAX);
         self.split_money_back();
-        for plan in &self.plans {
-            let name = format!("plan {}", plan.bought.plan_no);
-            *self.sums.entry(name).or_default() += i128::from(plan.remaining);
+        for Plan { bought, remaining, .. } in &self.plans {
+            *self.sums.entry(format!("plan {}", bought.plan_no)).or_default() += i128::from(*remaining);
         }
         for ((month, product, class), units) in &self.tiers {
             *self.sums.entry(format!("tier {month} {product} {class}")).or_default() += i128::from(*units);

@@ -3,8 +3,8 @@
 //!
 //! A failed message goes to the plan in use, then to those before it, as far as they have room and
 //! have not expired, whoever had paid for it, or with `same_source` only to the plan that had; what is
-//! left over is money at the price of the day it was sent. One account's failures go in, in order of arrival; out come what each gave back and the
-//! entries of the ledger.
+//! left over is money at the price of the day it was sent. One account's failures go in, in order of arrival;
+//! out come what each gave back and the entries of the ledger.
 
 use std::collections::BTreeMap;
 

@@ -124,6 +124,16 @@ fn a_spool_without_a_directory_is_told() {
 }
 
 #[test]
+fn vat_rates_that_begin_within_a_window_are_told() {
+    check(&[(
+        "2026-01-01T00:00:00+08:00",
+        "2026-01-01T00:02:00+08:00",
+        "products.toml:13:36: `from`: what is booked by 5-minute windows changes with one: write a time such as \
+         00:00:00 or 08:05:00",
+    )]);
+}
+
+#[test]
 fn each_clash_of_a_product_is_told() {
     let intl = "region = \"international\"\nunit = \"message\"\nlength = \"international\"\n\
                 charge_on = \"submission\"\npriced_by = \"country\"\ncommodity = \"SMSI\"";
