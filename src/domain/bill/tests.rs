@@ -128,6 +128,19 @@ fn units_under_different_vat_rates_are_lines_of_their_own() {
 }
 
 #[test]
+fn units_that_are_priced_anew_are_taxed_at_their_own_rates() {
+    // 12 units come to 0.05 each: charged at 0.10 were 1 under 6 % and 9 under 9 %, and 2 at 0.05 already.
+    let later =
+        |units, price| Part { since: at("2026-03-20T00:00:00+08:00"), ..part(What::Payg, units, price) };
+    let parts = [part(What::Payg, 1, 100_000), later(9, 100_000), later(2, 50_000)];
+    let (draft, ..) = bill_of(&parts, &volume_book(), Rounding::Down, &mut funds(0, 1_100_000)).unwrap();
+    let adjustments = draft.lines.iter().filter(|line| line.kind == LineKind::Adjustment);
+    let adjustments: Vec<_> = adjustments.map(|line| (line.vat_ppm, line.amount.0)).collect();
+    assert_eq!(adjustments, [(Some(60_000), -50_000), (Some(90_000), -450_000)]);
+    assert_eq!((draft.total, draft.prices.len()), (Micros(600_000), 1));
+}
+
+#[test]
 fn what_the_balance_lacks_is_due() {
     let mut acme = funds(50_000, 90_000);
     let parts = [part(What::Payg, 2, 45_000)];

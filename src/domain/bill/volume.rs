@@ -21,20 +21,27 @@ pub struct BilledPrice {
 }
 
 /// Units of one price class and list, as they were charged and not given back.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Charged {
-    units: i64,
-    amount: Micros,
+    /// Units and what they were charged at, by VAT rate.
+    by_rate: BTreeMap<i64, (i64, Micros)>,
     /// Units of plans, where they advance the tiers.
     counted: i64,
+}
+
+impl Charged {
+    fn units(&self) -> Result<i64, MoneyFault> {
+        let mut units = self.by_rate.values().map(|(units, _)| *units);
+        units.try_fold(0_i64, i64::checked_add).ok_or(MoneyFault::Overflow)
+    }
 }
 
 /// Month, product, price class; and within them the start of the list.
 type ClassKey<'a> = (i64, &'a str, &'a str);
 
 /// Adds what the month's end makes of `volume` prices: all units of the month at the price of the tier that
-/// they reach together, less what they were charged at (D3, D51). What came late for a billed month takes
-/// the price that it was billed at (D78).
+/// they reach together, less what they were charged at (D3, D51), each under the VAT rate of its own time.
+/// What came late for a billed month takes the price that it was billed at (D78).
 pub(super) fn true_up(parts: &[Part], terms: &Terms<'_>, draft: &mut Draft) -> Result<(), BillFault> {
     let mut classes: BTreeMap<ClassKey<'_>, BTreeMap<Timestamp, Charged>> = BTreeMap::new();
     for part in parts {
@@ -53,19 +60,25 @@ pub(super) fn true_up(parts: &[Part], terms: &Terms<'_>, draft: &mut Draft) -> R
         if part.what == What::Plan {
             charged.counted += if product.tier_counts_plan { part.units } else { 0 };
         } else {
-            charged.units = charged.units.checked_add(sign * part.units).ok_or(MoneyFault::Overflow)?;
-            charged.amount = charged.amount.plus(part.amount.times(sign)?)?;
+            let (units, amount) = charged.by_rate.entry(product.vat_at(part.since)).or_default();
+            *units = units.checked_add(sign * part.units).ok_or(MoneyFault::Overflow)?;
+            *amount = amount.plus(part.amount.times(sign)?)?;
         }
     }
     for (key @ (_, product, class), lists) in classes {
         let known = terms.product(product)?;
-        let reached: i64 = lists.values().map(|list| list.units + list.counted).sum();
+        let mut reached = 0;
+        for charged in lists.values() {
+            reached += charged.units()? + charged.counted;
+        }
         let mut by_rate: BTreeMap<i64, Micros> = BTreeMap::new();
         for (since, charged) in lists {
-            let Some(price) = volume_price(terms, key, since, reached, charged, draft) else { continue };
-            let more = price.times(charged.units)?.minus(charged.amount)?;
-            let sum = by_rate.entry(known.vat_at(since)).or_default();
-            *sum = sum.plus(more)?;
+            let units = charged.units()?;
+            let Some(price) = volume_price(terms, key, since, (units, reached), draft) else { continue };
+            for (vat_ppm, (units, amount)) in charged.by_rate {
+                let sum = by_rate.entry(vat_ppm).or_default();
+                *sum = sum.plus(price.times(units)?.minus(amount)?)?;
+            }
         }
         let (template_type, country) = (known.price_class(class, ""), known.price_class("", class));
         let said = |word: &str| Some(word.to_owned()).filter(|word| !word.is_empty());
@@ -91,8 +104,7 @@ fn volume_price(
     terms: &Terms<'_>,
     (month, product, class): ClassKey<'_>,
     since: Timestamp,
-    reached: i64,
-    charged: Charged,
+    (units, reached): (i64, i64),
     draft: &mut Draft,
 ) -> Option<Micros> {
     let rate = terms.book.rate(product, class, terms.buyer, since);
@@ -101,13 +113,13 @@ fn volume_price(
         return Some(billed);
     }
     let unit_price = rate.next_unit(reached.max(1) - 1).0;
-    if charged.units > 0 {
+    if units > 0 {
         draft.prices.push(BilledPrice {
             month,
             product: product.to_owned(),
             class: class.to_owned(),
             since,
-            units: charged.units,
+            units,
             unit_price,
         });
     }

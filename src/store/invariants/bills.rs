@@ -147,6 +147,15 @@ pub const INVARIANTS: &[(&str, &str)] = &[
            and b.month = coalesce(cast(replace(l.ref, '-', '') as bigint), l.month))",
     ),
     (
+        "I25 what a bill priced anew has units under its VAT rate",
+        "select l.account_id || ' ' || cast(l.month as text) || ' ' || l.product from bill_lines l \
+         where l.kind = 'adjustment' and not exists (select 1 from bill_lines u where u.account_id = l.account_id \
+           and u.month = l.month and u.kind in ('payg', 'return') and u.product = l.product \
+           and u.vat_ppm = l.vat_ppm and coalesce(u.ref, '') = coalesce(l.ref, '') \
+           and u.template_type = coalesce(l.template_type, u.template_type) \
+           and u.country = coalesce(l.country, u.country))",
+    ),
+    (
         "I24 an order says which invoice stands for it",
         "select o.order_id from orders o \
          left join (select i.account_id, i.invoice_no, i.ref from invoices i where i.kind = 'order' \
