@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
-use crate::domain::account::Account;
+use crate::domain::account::{Account, Kind};
 use crate::domain::bill::{BilledPrice, billed_price};
 use crate::domain::charge::{Charge, Payer};
 use crate::domain::period::Timestamp;
-use crate::domain::price::{Buyer, Method};
+use crate::domain::price::Buyer;
 use crate::domain::settle::{
     Failure, GivenBack, Kept, Paid, SettledBy, SettledParts, failed_units, settle_account,
 };
 use crate::store::billing::{BilledUpTo, billed_prices};
 use crate::store::charging::{Effects, Plans, load_accounts};
 use crate::store::failures::FailedMessage;
+use crate::store::kinds::{self, KindsOfRuns};
 use crate::store::settling::{self, ChargeKey, FinalUpTo, Returns};
 use crate::store::{StoreError, Tx};
 
@@ -93,6 +94,7 @@ impl<'c> GivingBack<'c> {
         let earliest = windows.iter().map(|(_, window, _)| Timestamp(*window)).min().unwrap_or_default();
         let from_month = self.config.zone.month_of(earliest).number();
         let mut accounts = load_accounts(tx, &ids, from_month, Plans::EverDrawn).await?;
+        let kinds = kinds::of_charges(tx, windows.iter().copied()).await?;
         let charges = settling::charges(tx, windows).await?;
         let settled = claims().map(|claim| (&*claim.message.account_id, claim.message.key));
         let mut settled = settling::settled_parts(tx, settled).await?;
@@ -102,8 +104,9 @@ impl<'c> GivingBack<'c> {
         for (id, claims) in together {
             let paid: Vec<_> = claims.iter().map(|claim| paid(claim, &charges, &mut settled)).collect();
             let prices = prices.remove(*id).unwrap_or_default();
+            let kinds = kinds.get(*id);
             answers.push(match accounts.remove(*id) {
-                Some(Ok(loaded)) => self.settle_account(loaded, claims, paid, &prices),
+                Some(Ok(loaded)) => self.settle_account(loaded, claims, paid, (&prices, kinds)),
                 Some(Err(fault)) => Err(fault.to_string()),
                 None => Err("the account is gone".into()),
             });
@@ -118,7 +121,7 @@ impl<'c> GivingBack<'c> {
         (mut account, last_entry): (Account, i64),
         claims: &[Claim<'_>],
         paid: Vec<Option<Vec<Paid>>>,
-        billed_prices: &[BilledPrice],
+        (billed_prices, kinds): (&[BilledPrice], Option<&KindsOfRuns>),
     ) -> AccountAnswers {
         let before = account.clone();
         let (zone, by, catalog) = (self.config.zone, self.by, &self.config.catalog);
@@ -129,10 +132,12 @@ impl<'c> GivingBack<'c> {
                 return Err("a charged message has no charge".into());
             }
             let product = catalog.get(&claim.message.product).ok_or("its product is not configured")?;
-            self.price(&mut paid, claim.message, &account);
+            let kind = kinds.and_then(|kinds| kinds.get(&claim.charged.run_no));
+            let buyer = buyer(&account, kind.copied().unwrap_or(account.kind));
+            self.price(&mut paid, claim.message, &account, buyer);
             let billed = self.is_billed(claim);
             if billed {
-                self.price_billed(&mut paid, claim, &account, billed_prices);
+                self.price_billed(&mut paid, claim, buyer, billed_prices);
             }
             claimed.push(index);
             failures.push(Failure {
@@ -178,18 +183,14 @@ impl<'c> GivingBack<'c> {
     }
 
     /// Units that `volume` lists priced anew at the month's end are worth what they were billed at (D51).
-    fn price_billed(&self, paid: &mut [Paid], claim: &Claim<'_>, account: &Account, prices: &[BilledPrice]) {
+    fn price_billed(&self, paid: &mut [Paid], claim: &Claim<'_>, buyer: Buyer<'_>, prices: &[BilledPrice]) {
         let message = claim.message;
         let Some(product) = self.config.catalog.get(&message.product) else { return };
         let class = product.price_class(&message.template_type, &message.country);
         let window = Timestamp(claim.charged.window);
-        let list = self.config.book.stretch(&product.id, class, buyer(account), window);
-        if list.rate.is_none_or(|rate| rate.method != Method::Volume) {
-            return;
-        }
-        let month = self.config.zone.month_of(window);
-        let since = list.from.max(self.config.zone.month_start(month));
-        let price = billed_price(prices, month.number(), &product.id, class, (since, window));
+        let list = self.config.book.stretch(&product.id, class, buyer, window);
+        let month = self.config.zone.month_of(window).number();
+        let price = billed_price(prices, (month, &product.id, class), &list, window);
         for part in paid.iter_mut().filter(|part| part.payer == Payer::Payg) {
             part.billed_price = price;
         }
@@ -197,12 +198,12 @@ impl<'c> GivingBack<'c> {
 
     /// Units that a plan paid without a price being known get the one that was configured since, for
     /// the time of the message (D4, D67).
-    fn price(&self, paid: &mut [Paid], message: &FailedMessage, account: &Account) {
+    fn price(&self, paid: &mut [Paid], message: &FailedMessage, account: &Account, buyer: Buyer<'_>) {
         let unpriced = paid.iter_mut().filter(|part| part.unit_price.is_none());
         let Some(product) = self.config.catalog.get(&message.product) else { return };
         let class = product.price_class(&message.template_type, &message.country);
         for part in unpriced {
-            let stretch = self.config.book.stretch(&product.id, class, buyer(account), message.submit_time);
+            let stretch = self.config.book.stretch(&product.id, class, buyer, message.submit_time);
             let month = self.config.zone.month_of(message.submit_time).number();
             let counter = account.tiers.get(&(month, product.id.clone(), class.into()));
             part.unit_price = stretch.rate.map(|rate| rate.next_unit(counter.copied().unwrap_or(0)).0);
@@ -217,8 +218,9 @@ impl<'c> GivingBack<'c> {
     }
 }
 
-fn buyer(account: &Account) -> Buyer<'_> {
-    Buyer { account_id: &account.account_id, kind: account.kind.as_str(), currency: &account.currency }
+/// The account as it was when it was charged.
+fn buyer(account: &Account, kind: Kind) -> Buyer<'_> {
+    Buyer { account_id: &account.account_id, kind: kind.as_str(), currency: &account.currency }
 }
 
 /// The failed units of a claim by who paid for them; None where nothing of it is left to give back. What

@@ -207,8 +207,9 @@ async fn recount_all(
 
 /// Whether the recount goes over a sum: the VAT rates of a product that is not configured are not known.
 fn is_counted(name: &str, catalog: &Catalog) -> bool {
-    let accrued = name.strip_prefix("accrued ").and_then(|name| name.split(' ').nth(1));
-    accrued.is_none_or(|product| catalog.get(product).is_some())
+    let taxed = ["accrued ", "adjustment "].into_iter().find_map(|what| name.strip_prefix(what));
+    let product = taxed.and_then(|name| name.split(' ').nth(1));
+    product.is_none_or(|product| catalog.get(product).is_some())
 }
 
 /// What is an amount of money in the recount; all else is units.
@@ -220,7 +221,8 @@ fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
     let amount = |sums: &Sums, name: &String| sums.get(name).copied().unwrap_or_default();
     let mut differ = names.into_iter().filter(|name| amount(stored, name) != amount(counted, name));
     let first = differ.next()?;
-    let is_money = MONEY.contains(&first.as_str()) || first.starts_with("accrued ");
+    let is_money = MONEY.contains(&first.as_str())
+        || ["accrued ", "adjustment "].iter().any(|what| first.starts_with(what));
     let said = |amount: i128| match (is_money, i64::try_from(amount)) {
         (true, Ok(amount)) => Micros(amount).for_people(),
         _ => amount.to_string(),
@@ -285,11 +287,11 @@ fn given(rows: &mut Rows, id: &str) -> Given {
         GivenCharge { run_no, window, class, plan_no, unit_price, units }
     };
     let mut returns: BTreeMap<_, Vec<GivenReturn>> = BTreeMap::new();
-    for (key, [part, from_plan, to_plan, unit_price, units, window], money_to, product) in
+    for (key, [part, from_plan, to_plan, unit_price, units, window, charge_run], money_to, class) in
         rows.given_returns.remove(id).unwrap_or_default()
     {
-        let product = product.into();
-        let back = GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, product };
+        let class = class.map(Arc::from);
+        let back = GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, charge_run, class };
         returns.entry((key, part)).or_default().push(back);
     }
     let charges = rows.given_charges.remove(id).unwrap_or_default().into_iter().map(charge).collect();

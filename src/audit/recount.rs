@@ -6,20 +6,25 @@
 //! anew. Of messages that are no longer kept it takes the charges as given ([`given`]).
 
 pub mod given;
+mod lists;
 mod money;
+mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::given::Given;
 pub use self::money::MoneyBack;
+use self::volume::Volume;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
-use crate::domain::price::{Method, Rate, Scope};
-use crate::domain::product::{Catalog, PricedBy, ReturnOrder};
+use crate::domain::price::Rate;
+use crate::domain::product::{Catalog, ReturnOrder};
 
 /// What a message is priced by: product, template type, country.
 pub type Class = [Arc<str>; 3];
+/// A product, and what of a class it is priced by.
+type Priced = (Arc<str>, Arc<str>);
 
 /// A message that a run charged.
 #[derive(Clone, Debug)]
@@ -82,8 +87,9 @@ pub struct History {
     pub failed: Vec<Failed>,
     /// Months that were billed: the last run that settled before, the month's end, and the last charging run it saw.
     pub billed: Arc<[(i64, i64, i64)]>,
-    /// What units of billed months came to under `volume` lists: month, product, class, since when, price.
-    pub billed_prices: Vec<(i64, String, String, i64, i64)>,
+    /// What units of billed months came to under `volume` lists, as the books say it: month, product, class, whom
+    /// the list is for, since when, price.
+    pub billed_prices: Vec<(i64, String, String, String, i64, i64)>,
     /// Messages, or parts of them, that were known to have failed before they were charged.
     pub left_out: Vec<((i64, i64), i64)>,
     /// What was charged for messages that are no longer kept.
@@ -147,6 +153,8 @@ pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
         free: BTreeMap::new(),
         sums: Sums::new(),
         prices: BTreeMap::new(),
+        volume: Volume::new(rules.rates),
+        kinds: BTreeMap::new(),
         sent: 0,
         failed: 0,
         run: None,
@@ -171,13 +179,16 @@ struct Recount<'a> {
     /// Free units by product, of each day and, as day 0, of all days.
     free: BTreeMap<(Arc<str>, i64), i64>,
     sums: Sums,
-    /// The lists of a kind of account and class, the most specific first.
-    prices: BTreeMap<(&'a str, Class), Vec<&'a Rate>>,
+    /// The lists of a kind of account, a product and what it is priced by, the most specific first.
+    prices: BTreeMap<(&'a str, Priced), Vec<&'a Rate>>,
+    volume: Volume<'a>,
+    /// What the account was when each run charged it.
+    kinds: BTreeMap<i64, &'a str>,
     /// How many of the messages and failures are done.
     sent: usize,
     failed: usize,
-    /// The charging run that is followed, whether plans pay in it, and what the account is.
-    run: Option<(i64, bool, &'a str)>,
+    /// The charging run that is followed, and whether plans pay in it.
+    run: Option<(i64, bool)>,
 }
 
 impl<'a> Recount<'a> {
@@ -188,9 +199,13 @@ impl<'a> Recount<'a> {
         match what {
             "charge" => {
                 let window = number(words.next()) * 1_000_000;
-                match number(words.next()) {
-                    run_no if run_no <= self.history.given.run_no => self.take_charges(window, run_no),
-                    run_no => self.charge(entry_no, window, run_no),
+                let run_no = number(words.next());
+                let kind = self.kind_at(entry_no);
+                self.kinds.entry(run_no).or_insert(kind);
+                if run_no <= self.history.given.run_no {
+                    self.take_charges(window, run_no);
+                } else {
+                    self.charge(entry_no, window, run_no);
                 }
             }
             "return" => {
@@ -218,6 +233,7 @@ impl<'a> Recount<'a> {
             }
             "bill" => {
                 let month = number(words.next());
+                self.true_up(month);
                 self.add("unbilled", -self.amount(&format!("accrued:{month}")));
                 match self.amount(cause) {
                     credit if credit < 0 => self.pay_in(-credit),
@@ -261,10 +277,10 @@ impl<'a> Recount<'a> {
 
     /// Charges the messages of a window that a run took, unit by unit.
     fn charge(&mut self, entry_no: i64, window: i64, run_no: i64) {
-        if self.run.is_none_or(|(run, ..)| run != run_no) {
-            self.run = Some((run_no, self.plans_pay_before(entry_no), self.kind_at(entry_no)));
+        if self.run.is_none_or(|(run, _)| run != run_no) {
+            self.run = Some((run_no, self.plans_pay_before(entry_no)));
         }
-        let plans_pay = self.run.is_some_and(|(_, plans_pay, _)| plans_pay);
+        let plans_pay = self.run.is_some_and(|(_, plans_pay)| plans_pay);
         let history = self.history;
         while let Some(sent) = history.sent.get(self.sent) {
             let its_window = sent.submit_time - sent.submit_time.rem_euclid(WINDOW);
@@ -282,12 +298,6 @@ impl<'a> Recount<'a> {
         before.is_none_or(|(_, active)| *active)
     }
 
-    /// What the account was when an entry was made.
-    fn kind_at(&self, entry_no: i64) -> &'a str {
-        let was = self.history.kinds.iter().find(|(upto, _)| *upto >= entry_no);
-        was.map_or(&self.history.kind, |(_, kind)| kind)
-    }
-
     fn charge_message(&mut self, sent: &Sent, window: i64, plans_pay: bool) {
         let mut units = Vec::new();
         for part in (1..=sent.units).filter(|part| !sent.left_out.contains(part)) {
@@ -299,9 +309,13 @@ impl<'a> Recount<'a> {
                 (0, price) => {
                     self.add(&format!("{place} at {price}"), 1);
                     self.accrue(product, window, price);
+                    self.awaits_bill(&sent.class, (window, sent.run_no), 1, price);
                 }
                 (FREE, _) => self.add(&format!("{place} free"), 1),
-                (plan_no, _) => self.add(&format!("{place} from plan {plan_no}"), 1),
+                (plan_no, _) => {
+                    self.add(&format!("{place} from plan {plan_no}"), 1);
+                    self.counted_in_tiers(&sent.class, (window, sent.run_no), 1);
+                }
             }
             units.push(Unit { part, plan_no, price, given_back: false });
         }
@@ -320,7 +334,7 @@ impl<'a> Recount<'a> {
         let month = self.rules.zone.month_of(Timestamp(sent.submit_time)).number();
         let place = (month, product_id.clone(), priced_by);
         let position = self.tiers.get(&place).copied().unwrap_or(0);
-        let price = self.price(&sent.class, &place.2, sent.submit_time, position);
+        let price = self.price(sent, &place.2, position);
         if plans_pay && self.is_free(product_id, sent.submit_time) {
             return (FREE, None);
         }
@@ -363,44 +377,6 @@ impl<'a> Recount<'a> {
         true
     }
 
-    /// What a class is priced by: its template type, its country, or nothing.
-    fn priced_by(&self, [product, template_type, country]: &Class) -> Arc<str> {
-        match self.rules.catalog.get(product).map(|product| product.priced_by) {
-            Some(PricedBy::TemplateType) => template_type.clone(),
-            Some(PricedBy::Country) => country.clone(),
-            _ => "".into(),
-        }
-    }
-
-    /// The price of the unit after so many of the month.
-    fn price(&mut self, class: &Class, priced_by: &str, at: i64, position: i64) -> Option<i128> {
-        let rate = self.list(class, priced_by, at)?;
-        let tier = rate.tiers.iter().find(|tier| tier.up_to.is_none_or(|bound| position < bound))?;
-        Some(tier.price.0.into())
-    }
-
-    /// The list that holds at a moment: the account's own one, its kind's, the general one, whichever does first.
-    fn list(&mut self, class: &Class, priced_by: &str, at: i64) -> Option<&'a Rate> {
-        let (history, rules) = (self.history, self.rules);
-        let account_kind = self.run.map_or(&*history.kind, |(.., kind)| kind);
-        let lists = self.prices.entry((account_kind, class.clone())).or_insert_with(|| {
-            let rank = |rate: &Rate| match &rate.scope {
-                Scope::Account(id) if **id == *history.account_id => Some(0),
-                Scope::Kind(kind) if **kind == *account_kind => Some(1),
-                Scope::Everyone => Some(2),
-                _ => None,
-            };
-            let of_class = rules.rates.iter().filter(|rate| {
-                (&*rate.product, &*rate.currency, &*rate.class) == (&*class[0], &*history.currency, priced_by)
-            });
-            let mut lists: Vec<_> = of_class.filter_map(|rate| Some((rank(rate)?, rate))).collect();
-            lists.sort_by_key(|(rank, _)| *rank);
-            lists.into_iter().map(|(_, rate)| rate).collect()
-        });
-        let holds = |rate: &&&Rate| rate.from.0 <= at && rate.until.is_none_or(|until| at < until.0);
-        lists.iter().find(holds).copied()
-    }
-
     /// Gives back what failed, in the order in which the receipts came. What came to no money and no units
     /// has no entry, and goes with the next that has one.
     fn give_back(&mut self, received_at: i64, run_no: i64) {
@@ -423,25 +399,6 @@ impl<'a> Recount<'a> {
             }
             self.charged.insert(failed.key, Charged { units, ..charged });
         }
-    }
-
-    /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it
-    /// where that was another price than it was charged at.
-    fn billed(&mut self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
-        let stands = |(settle_run, ends_at, charge_run): &(i64, i64, i64)| {
-            *settle_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
-        };
-        self.history.billed.iter().any(stands).then(|| {
-            let month = self.rules.zone.month_of(Timestamp(charged.window)).number();
-            let class = self.priced_by(&charged.class);
-            let list = self.list(&charged.class, &class, charged.window);
-            let from = list.filter(|rate| rate.method == Method::Volume)?.from.0;
-            let of_class = self.history.billed_prices.iter().filter(|(of, product, priced_by, since, _)| {
-                (*of, &**product, &**priced_by) == (month, &*charged.class[0], &*class)
-                    && (from..=charged.window).contains(since)
-            });
-            of_class.max_by_key(|(.., since, _)| *since).map(|(.., price)| i128::from(*price))
-        })
     }
 
     fn give_back_unit(&mut self, unit: &Unit, of: &Charged, failed: &Failed, billed: Option<Option<i128>>) {
@@ -474,6 +431,7 @@ impl<'a> Recount<'a> {
             }
             (None, 0) => {
                 self.accrue(product, of.window, -price);
+                self.awaits_bill(&of.class, (of.window, of.run_no), -1, -price);
                 format!("unbilled at {price}")
             }
             (None, _) => {
@@ -487,6 +445,7 @@ impl<'a> Recount<'a> {
 
     fn finish(mut self) -> Sums {
         self.give_back(i64::MAX, i64::MAX);
+        self.true_up(i64::MAX);
         self.split_money_back();
         for Plan { bought, remaining, .. } in &self.plans {
             *self.sums.entry(format!("plan {}", bought.plan_no)).or_default() += i128::from(*remaining);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use self::volume::true_up;
 pub use self::volume::{BilledPrice, billed_price};
-use super::account::{Funds, Split};
+use super::account::{Funds, Kind, Split};
 use super::ledger::{Cause, Earned, Entry, Ledger, LedgerFault};
 use super::money::{Micros, MoneyFault};
 use super::order::order_id;
@@ -125,6 +125,8 @@ pub struct Part {
     pub units: i64,
     pub amount: Micros,
     pub net: Micros,
+    /// Of charges and returns: what the account was when they were charged, where its kind was changed since.
+    pub kind: Option<Kind>,
 }
 
 /// How the total becomes whole hundredths (D13).

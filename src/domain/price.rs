@@ -29,6 +29,15 @@ impl Scope {
         }
     }
 
+    /// Whom it is for, in a word; an account's own scope says no name.
+    pub fn whom(&self) -> &str {
+        match self {
+            Scope::Account(_) => "account",
+            Scope::Kind(kind) => kind,
+            Scope::Everyone => "everyone",
+        }
+    }
+
     /// Whether a price for this scope is for this buyer, too.
     pub fn includes(&self, buyer: Buyer<'_>) -> bool {
         buyer.scopes().contains(&self.key())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::billing::class_and_list;
 use super::db::{Row, Tx};
 use super::dialect::for_each_row;
 use super::error::StoreError;
@@ -61,15 +62,15 @@ pub async fn account_ids(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
 pub type Key = (i64, i64);
 /// Run, time of arrival, id and part of a failure that was answered by giving back.
 pub type FailedRow = (i64, i64, Key, i64);
-/// Month, product, class, since when, and the price of a unit that was billed.
-pub type BilledRow = (i64, String, String, i64, i64);
+/// Month, product, class, whom the list is for, since when, and the price of a unit that was billed.
+pub type BilledRow = (i64, String, String, String, i64, i64);
 /// Product, day, and the free units that it allowed a day and in all.
 pub type AllowedRow = (String, i64, i64, i64);
 /// Run, window, plan, price of a unit and units of a charge; its class.
 pub type GivenChargeRow = ([i64; 5], [String; 3]);
-/// The message; part, plan that had paid, plan that took it (0: none), price of a unit, units and charged window;
-/// what money was given back to, and the product.
-pub type GivenReturnRow = (Key, [i64; 6], String, String);
+/// The message; part, plan that had paid, plan that took it (0: none), price of a unit, units, charged window and
+/// the run that charged; what money was given back to, and the class.
+pub type GivenReturnRow = (Key, [i64; 7], String, [String; 3]);
 /// Run, charged window, run that charged, plan that had paid, amount and net of money that went back; its class.
 pub type MoneyBackRow = ([i64; 6], [String; 3]);
 /// Plan, order, size, start, end and refund (0: none); product; countries.
@@ -105,6 +106,11 @@ pub struct Rows {
     pub stored: BTreeMap<String, BTreeMap<String, i128>>,
 }
 
+/// What the month's end made of `volume` prices: bill, product, month, class and VAT rate.
+const ADJUSTMENTS: &str = "select account_id, 'adjustment ' || cast(month as text) || ' ' || product || ' ' \
+      || coalesce(replace(ref, '-', ''), cast(month as text)) || ' ' || coalesce(template_type, country, '') || ' ' \
+      || cast(vat_ppm as text) as name, amount from bill_lines where kind = 'adjustment'";
+
 /// Queries of amounts that were moved, each giving the account, the cause and the amount.
 const AMOUNTS: &[&str] = &[
     "select account_id, 'top-up:' || reference as name, amount from top_ups",
@@ -115,6 +121,7 @@ const AMOUNTS: &[&str] = &[
     "select account_id, 'refund:' || cast(order_no as text) || ':' || cast(refund_no as text) as name, \
        cash - kept as amount from refunds",
     "select account_id, 'order:' || cast(order_no as text) as name, paid as amount from orders",
+    ADJUSTMENTS,
 ];
 
 /// Queries of what the books hold, each giving the account, the name in the recount and the amount.
@@ -124,6 +131,7 @@ const STORED: &[&str] = &[
     "select account_id, 'due' as name, due as amount from accounts",
     "select account_id, 'accrued ' || cast(month as text) || ' ' || product || ' ' || cast(vat_ppm as text) as name, \
        gross as amount from accruals",
+    ADJUSTMENTS,
     "select s.account_id, 'refund difference' as name, s.amount from postings s \
        join entries e on e.account_id = s.account_id and e.entry_no = s.entry_no \
      where s.ledger = 'Income:RefundDifference' and e.cause like 'return:%'",
@@ -206,7 +214,8 @@ impl Rows {
         }
         let prices = of("select account_id, month, product, class, since, unit_price from billed_prices");
         for row in tx.rows(prices, vec![]).await? {
-            let price = (row.int(1)?, row.text(2)?, row.text(3)?, row.int(4)?, row.int(5)?);
+            let (class, list) = class_and_list(row.text(3)?);
+            let price = (row.int(1)?, row.text(2)?, class, list, row.int(4)?, row.int(5)?);
             rows.billed_prices.entry(row.text(0)?).or_default().push(price);
         }
         for row in tx.rows(of(FAILED), vec![]).await? {
@@ -247,11 +256,14 @@ impl Rows {
         }
         let returns = format!(
             "select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, units, \
-             coalesce(money_to, '') as money_to, window_start, product from returns where charge_run <= {run_no}"
+             coalesce(money_to, '') as money_to, window_start, product, charge_run, template_type, country \
+             from returns where charge_run <= {run_no}"
         );
         for row in tx.rows(of(&returns), vec![]).await? {
-            let numbers = [row.int(3)?, row.int(4)?, row.int(5)?, row.int(6)?, row.int(7)?, row.int(9)?];
-            let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?, row.text(10)?);
+            let [part, from, to] = [row.int(3)?, row.int(4)?, row.int(5)?];
+            let numbers = [part, from, to, row.int(6)?, row.int(7)?, row.int(9)?, row.int(11)?];
+            let class = [row.text(10)?, row.text(12)?, row.text(13)?];
+            let back = ((row.int(1)?, row.int(2)?), numbers, row.text(8)?, class);
             self.given_returns.entry(row.text(0)?).or_default().push(back);
         }
         Ok(())

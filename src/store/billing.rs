@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::db::{Dialect, Row, Tx, Value, values};
 use super::error::StoreError;
 use super::facts;
+use super::kinds::{self, kind_then};
 use super::runs::COMPLETED;
 use super::staging::{create_temporary, drop_temporary};
 use crate::domain::bill::{BilledPrice, Part, What};
@@ -151,7 +152,7 @@ pub struct Gathered {
 }
 
 const PARTS: &str =
-    "account_id, what, ref, product, template_type, country, unit_price, since, units, amount, net";
+    "account_id, what, ref, product, template_type, country, unit_price, since, units, amount, net, kind";
 
 /// The sums of an account.
 pub type AccountParts = (String, Vec<Part>);
@@ -168,7 +169,8 @@ impl Gathered {
         empty_too: bool,
     ) -> Result<Gathered, StoreError> {
         create_temporary(tx, "bill_parts", PARTS, &["unit_price", "since", "units", "amount", "net"]).await?;
-        for query in part_queries(span, cuts, whose) {
+        let kinds = kinds::any_changed(tx).await?;
+        for query in part_queries(span, cuts, whose, kinds) {
             tx.execute(format!("insert into bill_parts ({PARTS}) {query}"), vec![]).await?;
         }
         if empty_too && whose == Whose::Everybody {
@@ -197,7 +199,7 @@ impl Gathered {
         let Some(last) = ids.last().map(|row| row.text(0)).transpose()? else { return Ok(Vec::new()) };
         let sql = format!(
             "select {PARTS} from bill_parts where account_id > $1 and account_id <= $2 \
-             order by account_id, what, ref, product, template_type, country, unit_price, since"
+             order by account_id, what, ref, product, template_type, country, unit_price, since, kind"
         );
         let rows = tx.rows(sql, values![&self.after, &last]).await?;
         self.after = last;
@@ -236,10 +238,11 @@ pub async fn parts_of(
     cuts: &[Timestamp],
 ) -> Result<Vec<Part>, StoreError> {
     let mut parts = Vec::new();
-    for query in part_queries(span, cuts, Whose::One) {
+    let kinds = kinds::any_changed(tx).await?;
+    for query in part_queries(span, cuts, Whose::One, kinds) {
         let sql = format!(
             "select {PARTS} from ({query}) p order by what, ref, product, template_type, country, \
-                           unit_price, since"
+                           unit_price, since, kind"
         );
         for row in tx.rows(sql, values![account_id]).await? {
             parts.extend(part(&row)?);
@@ -278,11 +281,12 @@ fn part(row: &Row) -> Result<Option<Part>, StoreError> {
         units: row.int(8)?,
         amount: Micros(row.int(9)?),
         net: Micros(row.int(10)?),
+        kind: kinds::kind_of(&row.text(11)?)?,
     }))
 }
 
-/// The queries whose rows are the sums.
-fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose) -> Vec<String> {
+/// The queries whose rows are the sums. `kinds`: some account's kind was changed.
+fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose, kinds: bool) -> Vec<String> {
     let month = span.month.number();
     let whose = |column: &str| match whose {
         Whose::Everybody => String::new(),
@@ -309,9 +313,16 @@ fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose) -> Vec<String> {
         for (condition, segment) in stretches {
             let own = whose(&format!("{t}.account_id"));
             let select = head(sums.replace("{t}", t));
-            queries.push(format!(
-                "select {select} from {table} {t} where {condition}{extra}{own} group by {groups}{segment}"
-            ));
+            let rows = format!("from {table} {t} where {condition}{extra}{own}");
+            queries.push(if kinds {
+                let kind = kind_then(t, run);
+                format!(
+                    "select {select}, {t}.kind from (select {t}.*, {kind} as kind {rows}) {t} \
+                     group by {groups}, {t}.kind{segment}"
+                )
+            } else {
+                format!("select {select}, '' as kind {rows} group by {groups}{segment}")
+            });
         }
     };
     let by_plan = "case when c.plan_no = 0 then 'payg' else 'plan' end";
@@ -344,7 +355,7 @@ fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose) -> Vec<String> {
     let segment = before("r.window_start");
     queries.push(format!(
         "select r.account_id, 'failure' as what, '' as ref, r.product, r.template_type, r.country, \
-         cast(null as bigint) as unit_price, {sums}, cast(0 as bigint) as net from returns r \
+         cast(null as bigint) as unit_price, {sums}, cast(0 as bigint) as net, '' as kind from returns r \
          where r.money_to = 'balance' and (r.bill_month = {month} \
            or (r.bill_month is null and r.received_at >= {from} and r.received_at < {upto})){own} \
          group by {class}{segment}"
@@ -370,7 +381,7 @@ fn settled_queries(span: &Span, own: &str) -> [String; 3] {
             "select e.account_id, case when e.cause < 'p' then 'order' when e.cause < 'r' then 'penalty' \
                else 'refund' end as what, e.cause as ref, '' as product, '' as template_type, '' as country, {none}, \
                cast(0 as bigint) as units, cast(coalesce(sum(s.amount), 0) as bigint) as amount, \
-               cast(0 as bigint) as net \
+               cast(0 as bigint) as net, '' as kind \
              from entries e left join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
                and (s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable') \
                  or s.ledger = 'Income:Penalty' and e.cause >= 'refund') \
@@ -379,7 +390,7 @@ fn settled_queries(span: &Span, own: &str) -> [String; 3] {
         format!(
             "select e.account_id, 'kept' as what, e.cause as ref, '' as product, '' as template_type, '' as country, \
                {none}, cast(0 as bigint) as units, cast(-sum(s.amount) as bigint) as amount, \
-               cast(0 as bigint) as net \
+               cast(0 as bigint) as net, '' as kind \
              from entries e join postings s on s.account_id = e.account_id and s.entry_no = e.entry_no \
                and s.ledger = 'Income:Penalty' \
              where {open} and e.cause >= 'refund' group by e.account_id, e.cause"
@@ -387,7 +398,7 @@ fn settled_queries(span: &Span, own: &str) -> [String; 3] {
         format!(
             "select e.account_id, 'bought' as what, e.cause as ref, p.product, '' as template_type, '' as country, \
                {none}, cast(sum(p.size) as bigint) as units, cast(sum(p.price) as bigint) as amount, \
-               cast(0 as bigint) as net \
+               cast(0 as bigint) as net, '' as kind \
              from entries e join plans p on p.account_id = e.account_id \
                and e.cause = 'order:' || cast(p.order_no as text) \
              where {open} group by e.account_id, e.cause, p.product"
@@ -406,6 +417,20 @@ fn segment<'c>(column: &str, cuts: impl Iterator<Item = &'c Timestamp>) -> Strin
     if count == 0 { String::new() } else { format!(", case{whens} else {count} end") }
 }
 
+/// The class of a billed price as it is kept: with it goes whom the list is for. Neither template types nor
+/// countries have blanks.
+pub(super) fn listed_class(price: &BilledPrice) -> String {
+    format!("{} {}", price.class, price.list)
+}
+
+/// The class of a billed price, and whom its list is for.
+pub(super) fn class_and_list(kept: String) -> (String, String) {
+    match kept.rsplit_once(' ') {
+        Some((class, list)) => (class.to_owned(), list.to_owned()),
+        None => (kept, String::new()),
+    }
+}
+
 /// Prices at which `volume` lists billed some accounts' months.
 pub async fn billed_prices(
     tx: &mut Tx,
@@ -417,10 +442,12 @@ pub async fn billed_prices(
                  p.class, p.since";
     let mut found: BTreeMap<String, Vec<BilledPrice>> = Default::default();
     for row in super::many::rows_with(tx, "account_id", rows, query).await? {
+        let (class, list) = class_and_list(row.text(3)?);
         found.entry(row.text(0)?).or_default().push(BilledPrice {
             month: row.int(1)?,
             product: row.text(2)?,
-            class: row.text(3)?,
+            class,
+            list,
             since: Timestamp(row.int(4)?),
             units: row.int(5)?,
             unit_price: Micros(row.int(6)?),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::billing;
 use super::cash::CLAIMS;
 use super::charging::{ACCOUNT, account};
 use super::db::{Row, Tx, Value, values};
@@ -111,7 +112,8 @@ impl Bills {
             ]);
         }
         for price in prices {
-            let BilledPrice { month, product, class, since, units, unit_price } = price;
+            let BilledPrice { month, product, since, units, unit_price, .. } = price;
+            let class = billing::listed_class(price);
             self.prices.push(values![id, *month, product, class, since.0, *units, unit_price.0]);
         }
     }

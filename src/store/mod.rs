@@ -44,6 +44,7 @@ pub mod free;
 pub mod invariants;
 pub mod invoices;
 pub mod journal;
+pub mod kinds;
 pub mod leases;
 pub mod messages;
 pub mod notices;

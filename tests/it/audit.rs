@@ -243,8 +243,57 @@ fn a_fault_in_what_was_billed_is_found() {
     });
 }
 
+/// Faults in what the month's end made of `volume` prices.
+const PRICED_ANEW: &[(&str, &str)] = &[
+    (
+        "update bill_lines set amount = amount - 1 where kind = 'adjustment'",
+        "adjustment 202603 sms-domestic 202603 verification 60000 is -500.000001 in the books and -500.00 by a recount",
+    ),
+    (
+        "update bill_lines set vat_ppm = 90000 where kind = 'adjustment'",
+        "I25 what a bill priced anew has units",
+    ),
+    ("update billed_prices set class = 'notification everyone'", "I25 what a bill priced anew has its price"),
+];
+
+#[test]
+fn a_fault_in_what_the_months_end_made_of_volume_prices_is_found() {
+    on_both(|database| {
+        let mut desk = Desk::open_url(&database.url);
+        desk.program.configure("");
+        let list = "template_types = [\"verification\", \"notification\"]\n";
+        let volume = format!("{list}method = \"volume\"\n");
+        let prices = include_str!("../../config/prices.toml").replacen(list, &volume, 1);
+        desk.program.file("prices.toml", prices);
+        let time = "2026-03-31T09:00:00+08:00";
+        desk.program.at(time);
+        desk.take("m.csv", file(&[line("m", "acme", "verification", "100001", time)]));
+        desk.program.at("2026-04-01T00:40:00+08:00");
+        for job in ["aggregate-charges", "monthly-bills"] {
+            desk.program.run(&["--run-job", job, "--catch-up"]).exits(0);
+        }
+        desk.program.run(&["audit"]).exits(0);
+        let config = Config::load(Some(&desk.program.path("quittance.toml"))).expect("the configuration");
+        block_on(async {
+            let db = store::open(&desk.url).await.expect("the database opens");
+            for (fault, words) in PRICED_ANEW {
+                let mut tx = db.write().await.expect("it can be written");
+                let found = planted_under(&config, &db, &mut tx, fault).await;
+                assert!(found.iter().any(|found| found.contains(words)), "{fault}\nwas told as {found:#?}");
+                tx.rollback().await.expect("it is taken back");
+            }
+            db.close().await;
+        });
+    });
+}
+
 /// Plants a fault and gives what the audit says.
 async fn planted(db: &Db, tx: &mut Tx, fault: &str) -> Vec<String> {
+    let config = Config::built_in().expect("the shipped configuration");
+    planted_under(&config, db, tx, fault).await
+}
+
+async fn planted_under(config: &Config, db: &Db, tx: &mut Tx, fault: &str) -> Vec<String> {
     for table in ["postings", "bills", "bill_lines", "invoices"] {
         let open = match db.dialect() {
             Dialect::Postgres => vec![format!("alter table {table} disable trigger all")],
@@ -261,8 +310,7 @@ async fn planted(db: &Db, tx: &mut Tx, fault: &str) -> Vec<String> {
     let fault = format!("{fault} {and} {of_acme}");
     let touched = tx.execute(&*fault, Vec::new()).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
     assert!(touched > 0, "{fault} changes nothing");
-    let config = Config::built_in().expect("the shipped configuration");
-    audit(tx, &config, true, &Silent).await.expect("it can be audited").findings
+    audit(tx, config, true, &Silent).await.expect("it can be audited").findings
 }
 
 /// What the audit of one account says.

@@ -3,7 +3,6 @@
 //! worked out anew from where they left off.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Class, FREE, Failed, Recount};
 use crate::domain::period::Timestamp;
@@ -41,7 +40,8 @@ pub struct GivenReturn {
     pub units: i64,
     /// Where it was charged.
     pub window: i64,
-    pub product: Arc<str>,
+    pub charge_run: i64,
+    pub class: Class,
 }
 
 impl Recount<'_> {
@@ -63,6 +63,7 @@ impl Recount<'_> {
             0 => {
                 self.add(&format!("{place} at {price}"), units.into());
                 self.accrue(product, *window, price * i128::from(units));
+                self.awaits_bill(class, (*window, *run_no), units.into(), price * i128::from(units));
             }
             FREE => {
                 self.add(&format!("{place} free"), units.into());
@@ -74,6 +75,7 @@ impl Recount<'_> {
             }
             plan_no => {
                 self.add(&format!("{place} from plan {plan_no}"), units.into());
+                self.counted_in_tiers(class, (*window, *run_no), units.into());
                 for plan in self.plans.iter_mut().filter(|plan| plan.bought.plan_no == plan_no) {
                     (plan.remaining, plan.drawn) = (plan.remaining - units, Some(*run_no));
                 }
@@ -91,11 +93,13 @@ impl Recount<'_> {
         let history = self.history;
         let Some(given) = history.given.returns.get(&(failed.key, failed.part)) else { return };
         let (hi, lo) = failed.key;
-        for GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, product } in given {
+        for back in given {
+            let GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, .. } = back;
             let money = i128::from(*unit_price) * i128::from(*units);
             let to = match (*to_plan, money_to.as_str()) {
                 (0, "unbilled") => {
-                    self.accrue(product, *window, -money);
+                    self.accrue(&back.class[0], *window, -money);
+                    self.awaits_bill(&back.class, (*window, back.charge_run), -i128::from(*units), -money);
                     format!("unbilled at {unit_price}")
                 }
                 (0, _) => {

@@ -73,6 +73,7 @@ fn part(what: What, units: i64, price: i64) -> Part {
         units,
         amount,
         net: amount.net_of_vat(60_000),
+        kind: None,
     }
 }
 
