@@ -72,7 +72,8 @@ pub fn regular(path: &Path) -> io::Result<Option<PathBuf>> {
         (Ok(_), Err(error)) if nothing(&error) => taken("it is a link to nothing"),
         (Err(error), _) | (_, Err(error)) => Err(error),
         (_, Ok(found)) if !found.is_file() => taken("it is no regular file"),
-        _ => path.canonicalize().map(Some),
+        (Ok(link), _) if link.is_symlink() => path.canonicalize().map(Some),
+        _ => Ok(Some(path.to_owned())),
     }
 }
 

@@ -340,7 +340,8 @@ async fn keep_conflicts(tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
 /// Contradictions wait for an operator: whose word counts is nothing that can be known here (D15).
 const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, id_lo, part, batch_no, line, \
       detail, opened_at) \
-    select case when l.reason = 'late_arrival' then l.reason else 'conflict' end, r.account_id, r.id_hi, r.id_lo, r.part, r.batch_no, r.line, l.detail, r.received_at \
+    select case when l.reason = 'late_arrival' then l.reason else 'conflict' end, r.account_id, r.id_hi, r.id_lo, \
+      r.part, r.batch_no, r.line, l.detail, r.received_at \
     from receipts r join batch_lines l on l.batch_no = r.batch_no and l.line = r.line and l.verdict = 'conflict' \
     where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') order by r.line";
 
