@@ -18,8 +18,8 @@ use crate::domain::money::Micros;
 use crate::domain::period::Zone;
 use crate::store::accounts::{AccountRow, NewAccount, list};
 use crate::store::cash::{Claim, open_claims};
+use crate::store::invoice_quota::invoiceable;
 use crate::store::orders::plans;
-use crate::store::quota::invoiceable;
 use crate::store::standing::{StandingEvent, events};
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::invoice_files::{self, ExportArgs};
 use super::output::{count, table};
 use super::{Failure, Session, exit};
+use crate::config::Config;
 use crate::desk::invoice_run::{Issued, Refusal, issue_all};
 use crate::desk::invoices::{self, About};
 use crate::domain::invoice::{Invoice, InvoiceType, Party};
@@ -94,22 +95,21 @@ pub async fn run(session: &Session, command: InvoiceCommand) -> Result<ExitCode,
     let db = session.open(&config).await?;
     let (now, zone, output) = (session.now(), config.zone, session.output);
     match command {
+        InvoiceCommand::Issue {
+            about: AboutArgs { bill: Some(month), .. }, all: true, invoice_type, ..
+        } => {
+            warn_of_sample(&config);
+            let wanted = (month, invoice_type);
+            let issued = issue_all(&db, &config, wanted, now, &*session.progress()).await?;
+            output.show(&issued_json(month, &issued), || issued_words(month, &issued));
+            db.close().await;
+            return Ok(ExitCode::from(if issued.refused.is_empty() { 0 } else { exit::PARTIAL }));
+        }
         InvoiceCommand::Issue { account, about, invoice_type, .. } => {
-            if config.invoices.is_sample() {
-                tracing::warn!(
-                    "Invoices name the sample seller: put your own into the section [invoices] of quittance.toml"
-                );
-            }
-            let about = match (about.bill, about.order, &account) {
-                (Some(month), _, None) => {
-                    let wanted = (month, invoice_type);
-                    let issued = issue_all(&db, &config, wanted, now, &*session.progress()).await?;
-                    output.show(&issued_json(month, &issued), || issued_words(month, &issued));
-                    db.close().await;
-                    return Ok(ExitCode::from(if issued.refused.is_empty() { 0 } else { exit::PARTIAL }));
-                }
-                (Some(month), ..) => About::Bill(month),
-                (None, order, _) => About::Order(order.unwrap_or_default()),
+            warn_of_sample(&config);
+            let about = match (about.bill, about.order) {
+                (Some(month), _) => About::Bill(month),
+                (None, order) => About::Order(order.unwrap_or_default()),
             };
             let account = account.unwrap_or_default();
             let issued = invoices::issue(&db, &config, &account, (&about, invoice_type), now).await?;
@@ -151,6 +151,14 @@ pub async fn run(session: &Session, command: InvoiceCommand) -> Result<ExitCode,
     }
     db.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn warn_of_sample(config: &Config) {
+    if config.invoices.is_sample() {
+        tracing::warn!(
+            "Invoices name the sample seller: put your own into the section [invoices] of quittance.toml"
+        );
+    }
 }
 
 fn issued_json(month: Month, issued: &Issued) -> Value {

@@ -12,7 +12,7 @@ use crate::domain::period::Timestamp;
 use crate::domain::refund::refundable;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::cash::{self as stored, Claim, Penalty};
-use crate::store::quota::quota;
+use crate::store::invoice_quota::quota;
 use crate::store::{Db, Tx, refunds};
 
 /// The largest amount that one movement may have: a thousand million currency units.

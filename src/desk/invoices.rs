@@ -16,8 +16,8 @@ use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 use crate::store::accounts::{AccountRow, save};
+use crate::store::invoice_quota::{self, Refunded};
 use crate::store::invoices::{self, Kept, OrderDocument};
-use crate::store::quota::{self, Refunded};
 use crate::store::{Db, StoreError, Tx, bills};
 
 /// What an invoice is to be about.
@@ -84,7 +84,7 @@ pub async fn issue_in(
         return Err(DeskError::refused("already_invoiced", text));
     }
     let buyer = buyer(tx, &account, invoice_type).await?;
-    let (amount, refunds) = quota::to_offset(tx, account_id, (kind, &reference)).await?;
+    let (amount, refunds) = invoice_quota::to_offset(tx, account_id, (kind, &reference)).await?;
     let deficit = Deficit { amount, rates: not_offset(tx, config, account_id, &refunds).await? };
     let reckoned = figures(&document.supplies, document.amount, &deficit, &config.invoices.content);
     let Figures { lines, allowances, breakdown, net, vat, total } = reckoned.map_err(|refusal| {

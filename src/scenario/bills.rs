@@ -11,7 +11,7 @@ use crate::domain::bill::{Rounding, month_text};
 use crate::domain::invoice::{Invoice, InvoiceType, Party};
 use crate::domain::money::Micros;
 use crate::runner::{Finished, describe};
-use crate::store::quota::invoiceable;
+use crate::store::invoice_quota::invoiceable;
 
 impl Stage {
     /// `bill ACCOUNT MONTH`: the bill, or what it would be.

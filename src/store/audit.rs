@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::billing::class_and_list;
 use super::db::{Row, Tx};
 use super::dialect::for_each_row;
 use super::error::StoreError;
@@ -212,10 +211,11 @@ impl Rows {
         for row in tx.rows(months, vec![]).await? {
             rows.billed.push((row.int(0)?, row.int(1)?, row.int(2)?));
         }
-        let prices = of("select account_id, month, product, class, since, unit_price from billed_prices");
+        let prices =
+            of("select account_id, month, product, class, list, since, unit_price from billed_prices");
         for row in tx.rows(prices, vec![]).await? {
-            let (class, list) = class_and_list(row.text(3)?);
-            let price = (row.int(1)?, row.text(2)?, class, list, row.int(4)?, row.int(5)?);
+            let (month, product, class, list) = (row.int(1)?, row.text(2)?, row.text(3)?, row.text(4)?);
+            let price = (month, product, class, list, row.int(5)?, row.int(6)?);
             rows.billed_prices.entry(row.text(0)?).or_default().push(price);
         }
         for row in tx.rows(of(FAILED), vec![]).await? {

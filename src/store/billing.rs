@@ -417,40 +417,25 @@ fn segment<'c>(column: &str, cuts: impl Iterator<Item = &'c Timestamp>) -> Strin
     if count == 0 { String::new() } else { format!(", case{whens} else {count} end") }
 }
 
-/// The class of a billed price as it is kept: with it goes whom the list is for. Neither template types nor
-/// countries have blanks.
-pub(super) fn listed_class(price: &BilledPrice) -> String {
-    format!("{} {}", price.class, price.list)
-}
-
-/// The class of a billed price, and whom its list is for.
-pub(super) fn class_and_list(kept: String) -> (String, String) {
-    match kept.rsplit_once(' ') {
-        Some((class, list)) => (class.to_owned(), list.to_owned()),
-        None => (kept, String::new()),
-    }
-}
-
 /// Prices at which `volume` lists billed some accounts' months.
 pub async fn billed_prices(
     tx: &mut Tx,
     accounts: impl IntoIterator<Item = &str>,
 ) -> Result<BTreeMap<String, Vec<BilledPrice>>, StoreError> {
     let rows = accounts.into_iter().map(|id| values![id]).collect();
-    let query = "select p.account_id, p.month, p.product, p.class, p.since, p.units, p.unit_price from v \
+    let query = "select p.account_id, p.month, p.product, p.class, p.list, p.since, p.units, p.unit_price from v \
                  join billed_prices p on p.account_id = v.account_id order by p.account_id, p.month, p.product, \
-                 p.class, p.since";
+                 p.class, p.list, p.since";
     let mut found: BTreeMap<String, Vec<BilledPrice>> = Default::default();
     for row in super::many::rows_with(tx, "account_id", rows, query).await? {
-        let (class, list) = class_and_list(row.text(3)?);
         found.entry(row.text(0)?).or_default().push(BilledPrice {
             month: row.int(1)?,
             product: row.text(2)?,
-            class,
-            list,
-            since: Timestamp(row.int(4)?),
-            units: row.int(5)?,
-            unit_price: Micros(row.int(6)?),
+            class: row.text(3)?,
+            list: row.text(4)?,
+            since: Timestamp(row.int(5)?),
+            units: row.int(6)?,
+            unit_price: Micros(row.int(7)?),
         });
     }
     Ok(found)

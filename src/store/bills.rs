@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::billing;
 use super::cash::CLAIMS;
 use super::charging::{ACCOUNT, account};
 use super::db::{Row, Tx, Value, values};
@@ -112,9 +111,8 @@ impl Bills {
             ]);
         }
         for price in prices {
-            let BilledPrice { month, product, since, units, unit_price, .. } = price;
-            let class = billing::listed_class(price);
-            self.prices.push(values![id, *month, product, class, since.0, *units, unit_price.0]);
+            let BilledPrice { month, product, class, list, since, units, unit_price } = price;
+            self.prices.push(values![id, *month, product, class, list, since.0, *units, unit_price.0]);
         }
     }
 
@@ -134,7 +132,7 @@ impl Bills {
         let columns = "account_id, kind, ref, at, amount";
         let statement = format!("insert into claims ({columns}) select {columns} from v");
         super::many::execute_with(tx, columns, std::mem::take(&mut self.claims), &statement).await?;
-        let columns = "account_id, month, product, class, since, units, unit_price";
+        let columns = "account_id, month, product, class, list, since, units, unit_price";
         let statement = format!("insert into billed_prices ({columns}) select {columns} from v");
         super::many::execute_with(tx, columns, std::mem::take(&mut self.prices), &statement).await.map(|_| ())
     }

@@ -24,6 +24,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("open_failures", include_str!("../../migrations/0015_open_failures.sql")),
     ("nameless_receipts", include_str!("../../migrations/0016_nameless_receipts.sql")),
     ("held_overdue", include_str!("../../migrations/0017_held_overdue.sql")),
+    ("lists_of_prices", include_str!("../../migrations/0018_lists_of_prices.sql")),
 ];
 
 /// The version that this binary works with.

@@ -253,7 +253,7 @@ const PRICED_ANEW: &[(&str, &str)] = &[
         "update bill_lines set vat_ppm = 90000 where kind = 'adjustment'",
         "I25 what a bill priced anew has units",
     ),
-    ("update billed_prices set class = 'notification everyone'", "I25 what a bill priced anew has its price"),
+    ("update billed_prices set class = 'notification'", "I25 what a bill priced anew has its price"),
 ];
 
 #[test]

@@ -14,7 +14,7 @@ use quittance::config::Config;
 use quittance::desk::{DeskError, refunds};
 use quittance::domain::period::Timestamp;
 use quittance::store;
-use quittance::store::quota::invoiceable;
+use quittance::store::invoice_quota::invoiceable;
 
 const SMALL: &str = "sms-domestic-200";
 const LATER: &str = "2026-03-01T13:00:00+08:00";

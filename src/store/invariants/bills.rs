@@ -143,7 +143,7 @@ pub const INVARIANTS: &[(&str, &str)] = &[
         "I25 what a bill priced anew has its price",
         "select l.account_id || ' ' || cast(l.month as text) || ' ' || l.product from bill_lines l \
          where l.kind = 'adjustment' and not exists (select 1 from billed_prices b where b.account_id = l.account_id \
-           and b.product = l.product and b.class || ' ' like coalesce(l.template_type, l.country, '') || ' %' \
+           and b.product = l.product and b.class = coalesce(l.template_type, l.country, '') \
            and b.month = coalesce(cast(replace(l.ref, '-', '') as bigint), l.month))",
     ),
     (
