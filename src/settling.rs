@@ -75,9 +75,9 @@ impl<'c> GivingBack<'c> {
             config,
             by: SettledBy { run_no, portion: 0 },
             final_up_to: FinalUpTo::load(tx).await?,
-            billed_up_to,
             effects: Effects::new(tx, run_no, as_of),
             returns: Returns::new(tx, run_no, config.zone, billed_up_to.next_month(config.zone)),
+            billed_up_to,
         })
     }
 
@@ -179,7 +179,7 @@ impl<'c> GivingBack<'c> {
 
     /// Whether what a claim is about stands on a bill.
     fn is_billed(&self, claim: &Claim<'_>) -> bool {
-        self.billed_up_to.covers(claim.charged.window, claim.charged.run_no)
+        self.billed_up_to.covers(&claim.message.account_id, claim.charged.window, claim.charged.run_no)
     }
 
     /// Units that `volume` lists priced anew at the month's end are worth what they were billed at (D51).

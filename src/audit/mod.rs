@@ -12,7 +12,7 @@ use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use self::recount::given::{Given, GivenCharge, GivenReturn};
-use self::recount::{Bought, Class, Failed, History, MoneyBack, Rules, Sent, Sums, recount};
+use self::recount::{BilledMonth, Bought, Class, Failed, History, MoneyBack, Rules, Sent, Sums, recount};
 use crate::basis::{self, BasisError};
 use crate::config::Config;
 use crate::domain::account::Parked;
@@ -273,11 +273,22 @@ fn history(rows: &mut Rows, id: &str) -> History {
         sent: Vec::new(),
         failed: rows.failed.remove(id).unwrap_or_default().into_iter().map(failed).collect(),
         given: given(rows, id),
-        billed: rows.billed.as_slice().into(),
+        billed: billed(rows, id),
         billed_prices: rows.billed_prices.remove(id).unwrap_or_default(),
         left_out: rows.left_out.remove(id).unwrap_or_default(),
         money_back: rows.money_back.remove(id).unwrap_or_default().into_iter().map(money_back).collect(),
     }
+}
+
+/// The billed months, as an account sees them.
+fn billed(rows: &mut Rows, id: &str) -> Vec<BilledMonth> {
+    let waited = rows.waited.remove(id).unwrap_or_default();
+    let month = |(month, [settle_run, ends_at, charge_run]): &(i64, [i64; 3])| {
+        let waited = waited.iter().find(|(of, ..)| of == month);
+        let waited = waited.map_or((0, 0), |(_, from, upto)| (*from, *upto));
+        BilledMonth { settle_run: *settle_run, ends_at: *ends_at, charge_run: *charge_run, waited }
+    };
+    rows.billed.iter().map(month).collect()
 }
 
 /// Charges and returns of messages that are no longer kept.

@@ -63,6 +63,26 @@ pub struct Bought {
     pub refund_no: i64,
 }
 
+/// A month that is billed.
+#[derive(Clone, Copy, Debug)]
+pub struct BilledMonth {
+    /// The last run that gave back before.
+    pub settle_run: i64,
+    pub ends_at: i64,
+    /// The last charging run that its bills saw.
+    pub charge_run: i64,
+    /// After which run and up to which the account's own bill was parked, as failures found it (D59).
+    pub waited: (i64, i64),
+}
+
+impl BilledMonth {
+    /// Whether the account's bill was there when a run gave back.
+    fn is_billed_before(&self, run_no: i64) -> bool {
+        let (from, upto) = self.waited;
+        self.settle_run < run_no && !(from < run_no && run_no <= upto)
+    }
+}
+
 /// Everything that an account's ledger came from.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -85,8 +105,8 @@ pub struct History {
     pub sent: Vec<Sent>,
     /// By run, time and arrival.
     pub failed: Vec<Failed>,
-    /// Months that were billed: the last run that settled before, the month's end, and the last charging run it saw.
-    pub billed: Arc<[(i64, i64, i64)]>,
+    /// Months that were billed, in order.
+    pub billed: Vec<BilledMonth>,
     /// What units of billed months came to under `volume` lists, as the books say it: month, product, class, whom
     /// the list is for, since when, price.
     pub billed_prices: Vec<(i64, String, String, String, i64, i64)>,

@@ -75,10 +75,14 @@ async fn open_span(
     if zone.month_start(month) > now {
         return none("the month has not begun");
     }
-    let parked = bills::parked(tx).await?.iter().any(|(id, of)| id == account_id && *of == month.number());
+    let parked = bills::parked(tx).await?;
+    let mut parked = parked.iter().filter(|(id, _)| id == account_id).map(|(_, of)| *of);
+    let one_before = parked.clone().any(|of| of < month.number());
+    let in_turn = |span: Span| if one_before { span.after_parked() } else { span };
     match months.iter().position(|billed| billed.month == month.number()) {
-        Some(index) if parked => {
-            return Ok(Span::of(zone, month, &months[..index], months[index].charge_run));
+        Some(index) if parked.any(|of| of == month.number()) => {
+            let span = Span::of(zone, month, &months[..index], months[index].charge_run);
+            return Ok(in_turn(span));
         }
         Some(_) => return none("there was nothing to bill"),
         None => {}
@@ -89,7 +93,7 @@ async fn open_span(
     };
     match month.cmp(&next) {
         std::cmp::Ordering::Less => none("there was nothing to bill"),
-        std::cmp::Ordering::Equal => Ok(Span::of(zone, month, months, i64::MAX)),
+        std::cmp::Ordering::Equal => Ok(in_turn(Span::of(zone, month, months, i64::MAX))),
         std::cmp::Ordering::Greater => Ok(Span::later(zone, month)),
     }
 }

@@ -103,7 +103,7 @@ pub enum What {
     Failure,
     /// An order of this number, and what was paid in cash for it.
     Order(i64),
-    /// Plans of one product that the order of this number bought, at list price.
+    /// Plans of one product that the order of this number bought: what they cost in cash.
     Bought(i64),
     /// Of the order of this number.
     Refund(i64),
@@ -336,8 +336,7 @@ impl Sums {
     }
 }
 
-/// Lists what was bought, given back and claimed. The cash of an order is split over its products by list
-/// price.
+/// Lists what was bought, given back and claimed; an order by the products of its plans, which share its cash.
 fn list_orders(parts: &[Part], terms: &Terms<'_>, draft: &mut Draft) -> Result<(), BillFault> {
     for part in parts {
         let order = |order_no| Some(order_id(terms.buyer.account_id, order_no));
@@ -345,22 +344,12 @@ fn list_orders(parts: &[Part], terms: &Terms<'_>, draft: &mut Draft) -> Result<(
         match part.what {
             What::Order(order_no) => {
                 let plans = parts.iter().filter(|plans| plans.what == What::Bought(order_no));
-                let list = plans.clone().map(|plans| plans.amount).try_fold(Micros::ZERO, Micros::plus)?;
-                let (mut reached, mut told) = (Micros::ZERO, Micros::ZERO);
-                for plans in plans {
-                    reached = reached.plus(plans.amount)?;
-                    let upto = match list {
-                        Micros::ZERO => part.amount,
-                        list => part.amount.share_rounded(reached.0, list.0),
-                    };
-                    draft.lines.push(Line {
-                        product: Some(plans.product.clone()),
-                        units: Some(plans.units),
-                        amount: upto.minus(told)?,
-                        ..settled(LineKind::Order, order(order_no))
-                    });
-                    told = upto;
-                }
+                draft.lines.extend(plans.map(|plans| Line {
+                    product: Some(plans.product.clone()),
+                    units: Some(plans.units),
+                    amount: plans.amount,
+                    ..settled(LineKind::Order, order(order_no))
+                }));
             }
             What::Refund(order_no) => draft.lines.push(settled(LineKind::Refund, order(order_no))),
             What::Kept(order_no) => draft.lines.push(settled(LineKind::Penalty, order(order_no))),

@@ -61,8 +61,10 @@ pub async fn account_ids(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
 pub type Key = (i64, i64);
 /// Run, time of arrival, id and part of a failure that was answered by giving back.
 pub type FailedRow = (i64, i64, Key, i64);
+/// A month that is billed: the last run that gave back before, its end, the last charging run that it saw.
+pub type BilledRow = (i64, [i64; 3]);
 /// Month, product, class, whom the list is for, since when, and the price of a unit that was billed.
-pub type BilledRow = (i64, String, String, String, i64, i64);
+pub type BilledPriceRow = (i64, String, String, String, i64, i64);
 /// Product, day, and the free units that it allowed a day and in all.
 pub type AllowedRow = (String, i64, i64, i64);
 /// Run, window, plan, price of a unit and units of a charge; its class.
@@ -93,9 +95,11 @@ pub struct Rows {
     /// id, part
     pub left_out: BTreeMap<String, Vec<(Key, i64)>>,
     pub failed: BTreeMap<String, Vec<FailedRow>>,
-    /// last run that settled before, end of the month, last charging run: of all accounts
-    pub billed: Vec<(i64, i64, i64)>,
-    pub billed_prices: BTreeMap<String, Vec<BilledRow>>,
+    /// Of all accounts.
+    pub billed: Vec<BilledRow>,
+    /// month, the run after which and the run up to which failures found its bill parked
+    pub waited: BTreeMap<String, Vec<(i64, i64, i64)>>,
+    pub billed_prices: BTreeMap<String, Vec<BilledPriceRow>>,
     /// The last run whose messages are no longer kept, and what such runs charged and gave back.
     pub retired_run: i64,
     pub given_charges: BTreeMap<String, Vec<GivenChargeRow>>,
@@ -207,9 +211,15 @@ impl Rows {
             let left_out = ((row.int(1)?, row.int(2)?), row.int(3)?);
             rows.left_out.entry(row.text(0)?).or_default().push(left_out);
         }
-        let months = "select settle_run, ends_at, charge_run from bill_months order by month";
+        let months = "select month, settle_run, ends_at, charge_run from bill_months order by month";
         for row in tx.rows(months, vec![]).await? {
-            rows.billed.push((row.int(0)?, row.int(1)?, row.int(2)?));
+            rows.billed.push((row.int(0)?, [row.int(1)?, row.int(2)?, row.int(3)?]));
+        }
+        let waited = of("select account_id, month, given_from, \
+                         coalesce(given_upto, 9223372036854775807) as given_upto from bills_parked");
+        for row in tx.rows(waited, vec![]).await? {
+            let waited = (row.int(1)?, row.int(2)?, row.int(3)?);
+            rows.waited.entry(row.text(0)?).or_default().push(waited);
         }
         let prices =
             of("select account_id, month, product, class, list, since, unit_price from billed_prices");

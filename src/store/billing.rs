@@ -17,19 +17,23 @@ use crate::domain::bill::{BilledPrice, Part, What};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp, Zone};
 
-/// Up to where charges are billed: windows that begin before a time, as made by runs up to a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Up to where charges are billed: windows that begin before a time, as made by runs up to a number; of accounts whose
+/// bills are parked, up to the month before (D59).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BilledUpTo {
-    pub window: Timestamp,
-    pub run_no: i64,
+    window: Timestamp,
+    run_no: i64,
+    parked: BTreeMap<String, (i64, i64)>,
 }
 
 impl BilledUpTo {
     const FACT: &str = "billed_up_to";
 
-    /// Whether what a run charged in a window stands on a bill.
-    pub fn covers(self, window: i64, charge_run: i64) -> bool {
-        window < self.window.0 && charge_run <= self.run_no
+    /// Whether what a run charged an account in a window stands on a bill.
+    pub fn covers(&self, account_id: &str, window: i64, charge_run: i64) -> bool {
+        let of_all = (self.window.0, self.run_no);
+        let (upto, run_no) = self.parked.get(account_id).copied().unwrap_or(of_all);
+        window < upto && charge_run <= run_no
     }
 
     /// Loads it; until the transaction ends nothing is billed, so that what it says stays true.
@@ -49,11 +53,21 @@ impl BilledUpTo {
         tx.row(sql, values![BilledUpTo::FACT]).await?;
         let known = facts::pair(tx, BilledUpTo::FACT).await?;
         let (window, run_no) = known.unwrap_or((i64::MIN, 0));
-        Ok(BilledUpTo { window: Timestamp(window), run_no })
+        let sql = "select p.account_id, m.ends_at, m.charge_run \
+                   from (select account_id, min(month) as month from bills_parked where run_no is null \
+                     group by account_id) p \
+                   left join bill_months m \
+                     on m.month = (select max(b.month) from bill_months b where b.month < p.month)";
+        let parked = |row: &Row| {
+            let upto = row.opt_int(1)?.unwrap_or(i64::MIN);
+            Ok::<_, StoreError>((row.text(0)?, (upto, row.opt_int(2)?.unwrap_or_default())))
+        };
+        let parked = tx.rows(sql, vec![]).await?.iter().map(parked).collect::<Result<_, _>>()?;
+        Ok(BilledUpTo { window: Timestamp(window), run_no, parked })
     }
 
     /// The month that is billed next, as settling sees it; None while no month is billed.
-    pub fn next_month(self, zone: Zone) -> Option<i64> {
+    pub fn next_month(&self, zone: Zone) -> Option<i64> {
         (self.window.0 != i64::MIN).then(|| zone.month_of(self.window).number())
     }
 }
@@ -75,13 +89,21 @@ pub async fn billed_months(tx: &mut Tx) -> Result<Vec<BilledMonth>, StoreError> 
     tx.rows(sql, vec![]).await?.iter().map(month).collect()
 }
 
+/// The last run that gave back, in SQL. Settling and billing take turns: runs of one begin in another order than they
+/// come to the books.
+pub(super) fn last_gave_back() -> String {
+    format!(
+        "(select coalesce(max(run_no), 0) from job_runs where job in ('settle-receipts', 'exception') \
+         and outcome in {COMPLETED})"
+    )
+}
+
 /// Notes that a month is billed.
 pub async fn add_month(tx: &mut Tx, span: &Span, run_no: i64, at: Timestamp) -> Result<(), StoreError> {
-    // Settling and billing take turns: runs of one begin in another order than they come to the books.
     let sql = format!(
         "insert into bill_months (month, ends_at, charge_run, settle_run, run_no, at) values ($1, $2, $3, \
-         (select coalesce(max(run_no), 0) from job_runs where job in ('settle-receipts', 'exception') \
-          and outcome in {COMPLETED}), $4, $5)"
+         {last_gave_back}, $4, $5)",
+        last_gave_back = last_gave_back(),
     );
     let values = values![span.month.number(), span.upto.0, span.charge_run, run_no, at.0];
     tx.execute(sql, values).await?;
@@ -109,6 +131,8 @@ pub struct Span {
     /// None: nothing that came late, for it stands on another month's bill.
     pub late_after: Option<i64>,
     pub charge_run: i64,
+    /// Orders and the like of before are left to a bill that is to come first.
+    pub settled_from: Timestamp,
 }
 
 impl Span {
@@ -121,18 +145,26 @@ impl Span {
             upto: zone.month_start(month.next()),
             late_after: last.map(|last| last.charge_run),
             charge_run,
+            settled_from: BEGINNING,
         }
     }
 
     /// A later month than the one that is billed next: what came late is left to that one.
     pub fn later(zone: Zone, month: Month) -> Span {
+        let from = zone.month_start(month);
         Span {
             month,
-            from: zone.month_start(month),
+            from,
             upto: zone.month_start(month.next()),
             late_after: None,
             charge_run: i64::MAX,
+            settled_from: from,
         }
+    }
+
+    /// The span where the bill of an earlier month is parked, and made first.
+    pub fn after_parked(self) -> Span {
+        Span { settled_from: self.from, ..self }
     }
 }
 
@@ -366,13 +398,11 @@ fn part_queries(span: &Span, cuts: &[Timestamp], whose: Whose, kinds: bool) -> V
 
 /// Entries that bills list as settled and no bill has seen, and the plans that orders bought.
 fn settled_queries(span: &Span, own: &str) -> [String; 3] {
-    // Where an earlier month is to be billed first, its own are left to it.
-    let from = if span.late_after.is_none() { span.from } else { BEGINNING }.0;
     let open = format!(
-        "e.cause >= 'order' and e.cause < 'return' and e.at < {} and e.at >= {from} and not exists \
+        "e.cause >= 'order' and e.cause < 'return' and e.at < {} and e.at >= {} and not exists \
          (select 1 from bills b where b.account_id = e.account_id and e.at < b.ends_at \
           and e.entry_no <= b.last_entry){own}",
-        span.upto.0
+        span.upto.0, span.settled_from.0
     );
     let none = "cast(null as bigint) as unit_price, min(e.at) as since";
     [
@@ -397,7 +427,7 @@ fn settled_queries(span: &Span, own: &str) -> [String; 3] {
         ),
         format!(
             "select e.account_id, 'bought' as what, e.cause as ref, p.product, '' as template_type, '' as country, \
-               {none}, cast(sum(p.size) as bigint) as units, cast(sum(p.price) as bigint) as amount, \
+               {none}, cast(sum(p.size) as bigint) as units, cast(sum(p.price - p.coupon) as bigint) as amount, \
                cast(0 as bigint) as net, '' as kind \
              from entries e join plans p on p.account_id = e.account_id \
                and e.cause = 'order:' || cast(p.order_no as text) \

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::billing::last_gave_back;
 use super::cash::CLAIMS;
 use super::charging::{ACCOUNT, account};
 use super::db::{Row, Tx, Value, values};
@@ -153,7 +154,10 @@ pub async fn park(
 
 /// Notes that a bill that waited is made, or that there was nothing to bill.
 pub async fn unpark(tx: &mut Tx, account_id: &str, month: i64, run_no: i64) -> Result<(), StoreError> {
-    let sql = "update bills_parked set run_no = $3 where account_id = $1 and month = $2";
+    let sql = format!(
+        "update bills_parked set run_no = $3, given_upto = {} where account_id = $1 and month = $2",
+        last_gave_back()
+    );
     tx.execute(sql, values![account_id, month, run_no]).await.map(|_| ())
 }
 

@@ -25,6 +25,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("nameless_receipts", include_str!("../../migrations/0016_nameless_receipts.sql")),
     ("held_overdue", include_str!("../../migrations/0017_held_overdue.sql")),
     ("lists_of_prices", include_str!("../../migrations/0018_lists_of_prices.sql")),
+    ("parked_failures", include_str!("../../migrations/0019_parked_failures.sql")),
 ];
 
 /// The version that this binary works with.

@@ -317,6 +317,50 @@ fn f98_a_bill_that_was_issued_cannot_be_changed() {
     });
 }
 
+/// A bill that waits for a fault is not made: what fails meanwhile is on it, as if it was made in time.
+#[test]
+fn d59_what_fails_while_its_bill_is_parked_stands_on_that_bill() {
+    on_both(|database| {
+        let mut program = march(database);
+        send(&mut program, "extra", "2026-03-31T23:59:59+08:00", "2");
+        charge(&mut program, "2026-04-01T00:35:00+08:00");
+        // As if a fault had lost what acme has unbilled.
+        let fault = "update accounts set unbilled = unbilled - 150000 where account_id = 'acme'";
+        block_on(change(&database.url, fault));
+        program.run(RUN).exits(3);
+        program.at("2026-04-02T09:00:00+08:00");
+        program.file("receipts.csv", "message_id,account_id,status\nmarch,acme,failed\n");
+        program.run(&["ingest", "receipts", "receipts.csv"]).exits(0);
+        program.run(&["--run-job", "settle-receipts", "--catch-up"]).exits(0);
+        let mend = "update accounts set unbilled = unbilled + 150000 where account_id = 'acme'";
+        block_on(change(&database.url, mend));
+        assert_sound(&database.url);
+        let mut preview = show(&program, "2026-03");
+        assert_eq!(show(&program, "2026-04")["lines"], json!([]), "orders of March are on the bill of March");
+        program.run(RUN).exits(0);
+        let bill = show(&program, "2026-03");
+        for key in ["bill_id", "issued_at", "hash", "status"] {
+            preview[key] = bill[key].clone();
+        }
+        assert_eq!(preview, bill);
+        let told: Vec<_> = bill["lines"].as_array().expect("lines").iter().map(told).collect();
+        let lines = [
+            r#"["payg","sms-domestic","promotional","CN",5,"0.055","0.275",false]"#,
+            r#"["plan","sms-domestic","promotional","CN",200,null,"0",true]"#,
+            r#"["return","sms-domestic","promotional","CN",-3,"0.055","-0.165",false]"#,
+            r#"["order","sms-domestic",null,null,200,null,"2",true]"#,
+        ];
+        assert_eq!(
+            (told.iter().map(String::as_str).collect::<Vec<_>>(), &bill["total"]),
+            (lines.to_vec(), &json!("0.11"))
+        );
+        let account = program.json(&["account", "show", "acme"]);
+        assert_eq!((&account["balance"], &account["unbilled"]), (&json!("97.89"), &json!("0")));
+        assert_sound(&database.url);
+        program.run(&["audit"]).exits(0);
+    });
+}
+
 #[test]
 fn f110_a_bill_that_cannot_be_made_waits_and_stops_nobody_else() {
     on_both(|database| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Charged, Class, Priced, Recount, Sent};
+use super::{BilledMonth, Charged, Class, Priced, Recount, Sent};
 use crate::domain::period::Timestamp;
 use crate::domain::price::{Method, Rate, Scope};
 use crate::domain::product::PricedBy;
@@ -64,10 +64,9 @@ impl<'a> Recount<'a> {
     /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it
     /// where that was another price than it was charged at.
     pub(super) fn billed(&mut self, charged: &Charged, run_no: i64) -> Option<Option<i128>> {
-        let stands = |(settle_run, ends_at, charge_run): &(i64, i64, i64)| {
-            *settle_run < run_no && charged.window < *ends_at && charged.run_no <= *charge_run
-        };
-        self.history.billed.iter().any(stands).then(|| {
+        let on_it = |of: &&BilledMonth| charged.window < of.ends_at && charged.run_no <= of.charge_run;
+        let month = self.history.billed.iter().find(on_it);
+        month.is_some_and(|month| month.is_billed_before(run_no)).then(|| {
             let month = self.rules.zone.month_of(Timestamp(charged.window)).number();
             let class = (charged.class[0].clone(), self.priced_by(&charged.class));
             let (rate, from) = self.list(class.clone(), charged.window, charged.run_no)?;

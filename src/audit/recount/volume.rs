@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lists::{Holding, unit_price};
-use super::{Class, Priced, Recount};
+use super::{BilledMonth, Class, Priced, Recount};
 use crate::domain::period::Timestamp;
 use crate::domain::price::{Method, Rate};
 
@@ -79,7 +79,7 @@ impl<'a> Recount<'a> {
     /// Works out what the bills up to that of a month, which are made by now, asked for anew.
     pub(super) fn true_up(&mut self, upto: i64) {
         let history = self.history;
-        for (_, ends_at, charge_run) in history.billed.iter() {
+        for BilledMonth { ends_at, charge_run, .. } in &history.billed {
             let month = self.rules.zone.month_of(Timestamp(ends_at - 1)).number();
             // A month that has no bill may be parked; one that moved no money has no entry, and goes with the next.
             let is_billed = history.amounts.contains_key(&format!("bill:{month}"));

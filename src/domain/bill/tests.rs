@@ -182,7 +182,7 @@ fn books_that_disagree_are_not_billed() {
 }
 
 #[test]
-fn an_orders_cash_is_split_over_its_products_without_a_rest() {
+fn an_order_is_listed_by_what_its_products_cost_in_cash() {
     let order = |what, product: &str, units, amount| Part {
         product: product.into(),
         units,
@@ -192,7 +192,7 @@ fn an_orders_cash_is_split_over_its_products_without_a_rest() {
     let parts = [
         order(What::Order(3), "", 0, 1_000_000),
         order(What::Bought(3), "mail", 10, 333_333),
-        order(What::Bought(3), "sms", 5, 666_668),
+        order(What::Bought(3), "sms", 5, 666_667),
         order(What::Refund(3), "", 0, -250_000),
         order(What::Penalty(1), "", 0, 70_000),
     ];
