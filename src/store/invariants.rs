@@ -1,20 +1,24 @@
 //! What must hold in the books at all times, each as a query for the rows that break it
-//! (I01-I10, I12, I13, I15, I17, I20, I22-I28, I30, I33, I36; D43, F102, R18). Cheap enough to be asked after every
-//! step of a scenario.
+//! (I01-I10, I12, I13, I15, I17, I20, I22-I28, I30, I31, I33, I36; D43, F102, R18). Cheap enough to be asked after
+//! every step of a scenario.
 
 mod bills;
 mod issued;
 mod ledger;
 mod receipts;
 mod retention;
+mod runs;
 mod standing;
 
 use super::bills::changed;
 use super::db::Tx;
 use super::error::StoreError;
 use super::retention::Retired;
+use super::runs::COMPLETED;
 use super::scope::{Scope, goes_through_messages};
 use super::settling::FinalUpTo;
+use super::usage::WrittenUpTo;
+use crate::domain::period::Timestamp;
 use crate::domain::product::REFUND_WINDOW;
 use crate::domain::renewal::BEFORE_END;
 
@@ -127,6 +131,11 @@ const INVARIANTS: &[(&str, &str)] = &[
            and s.entry_no = e.entry_no where e.account_id = r.account_id \
            and e.cause = 'refund:' || cast(r.order_no as text) || ':' || cast(r.refund_no as text) \
            and s.ledger in ('Liabilities:Customer:Balance', 'Assets:Receivable')), 0)",
+    ),
+    (
+        "I12 a coupon that came with a plan is void since its plan was refunded, and no other is",
+        "select c.coupon_id from coupons c left join plans p on p.account_id = c.account_id \
+           and p.plan_no = c.plan_no where coalesce(c.voided_at, -1) <> coalesce(p.refunded_at, -1)",
     ),
     (
         "I12 the status of an order follows from its plans",
@@ -295,11 +304,14 @@ pub async fn ask(tx: &mut Tx, scope: &Scope, with_messages: bool) -> Result<(i64
     let mut asked = 0;
     let done = FinalUpTo::load(tx).await?;
     let retired = Retired::load(tx).await?;
+    let nothing = WrittenUpTo { day: Timestamp(-i64::MAX), run_no: 0 };
+    let counted = WrittenUpTo::load(tx).await?.unwrap_or(nothing);
     let all = [
         INVARIANTS,
         ledger::INVARIANTS,
         bills::INVARIANTS,
         receipts::INVARIANTS,
+        runs::INVARIANTS,
         standing::INVARIANTS,
         retention::INVARIANTS,
     ];
@@ -314,6 +326,9 @@ pub async fn ask(tx: &mut Tx, scope: &Scope, with_messages: bool) -> Result<(i64
             .replace("{final_window}", &done.window.0.to_string())
             .replace("{final_run}", &done.run_no.to_string())
             .replace("{retired_run}", &retired.run_no.to_string())
+            .replace("{counted_day}", &counted.day.0.to_string())
+            .replace("{counted_run}", &counted.run_no.to_string())
+            .replace("{completed}", COMPLETED)
             .replace("{before_end}", &BEFORE_END.to_string())
             .replace("{in_time}", &REFUND_WINDOW.to_string());
         asked += 1;

@@ -61,6 +61,7 @@ const TABLES: &[&str] = &[
     "suspense",
     "tier_counters",
     "top_ups",
+    "usage_days",
     "withdrawals",
 ];
 

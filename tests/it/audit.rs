@@ -107,6 +107,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("delete from failures where answer = 'returned'", "I27"),
     ("update suspense set line = line + 1 where account_id = 'stranger'", "I09 what is"),
     ("delete from batches where kind = 'receipts'", "I28"),
+    ("update usage_days set billed = billed + 1", "I27 the billed"),
+    ("delete from job_runs where job = 'settle-receipts'", "I31"),
 ];
 
 /// A cent that a plan earned is shown as earned by pay-as-you-go.
@@ -132,6 +134,9 @@ const OF_ALL: &[&str] = &[
     "delete from batches where kind = 'receipts'",
     "update receipts set status = 'delivered' where status = 'failed'",
     "update failures set line = line + 1000 where part = 0",
+    "delete from job_runs where job = 'settle-receipts'",
+    "update bill_months set charge_run = run_no",
+    "update instance set value = '0 0' where name = 'billed_up_to'",
 ];
 
 #[test]
@@ -174,6 +179,9 @@ const BILLED: &[(&str, &str)] = &[
     ("update invoices set currency = 'USD'", "I26"),
     ("update orders set invoice_no = 7", "I24 an order"),
     ("update bills set issued_at = issued_at + 1", "I03"),
+    ("update bill_months set charge_run = run_no", "I30 months"),
+    ("update instance set value = '0 0' where name = 'billed_up_to'", "I30 the books"),
+    ("update coupons set voided_at = 1", "I12 a coupon"),
     (
         "update postings set amount = amount - 10000 where ledger = 'Income:RoundDown'",
         "I22 what a bill leaves out",
@@ -198,6 +206,7 @@ fn billed(url: &str) -> Desk {
     desk.program.at("2026-03-01T08:00:00+08:00");
     run(&desk, &["account", "add", "other", "--name", "Another"]);
     run(&desk, &["order", "place", "acme", "sms-domestic-200"]);
+    run(&desk, &["coupon", "add", "acme", "5"]);
     let message = |n: usize| {
         let day = if n < 3 { "2026-03-30" } else { "2026-03-31" };
         line(&format!("m-{n}"), "acme", "verification", "1", &format!("{day}T09:{:02}:00+08:00", n % 60))
