@@ -148,17 +148,15 @@ pub async fn audit_scope(
 /// # Errors
 /// The database fails.
 pub async fn parked(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<Parked>, StoreError> {
-    let messages = status::parked_accounts(tx, scope, limit).await?;
-    let messages = messages.into_iter().map(|(account_id, messages)| Parked {
-        account_id,
-        fault: format!("{messages} messages wait to be charged; see the log of aggregate-charges"),
-    });
+    let accounts = status::parked_accounts(tx, scope, limit).await?;
+    let accounts =
+        accounts.into_iter().map(|parked| Parked { fault: parked.words(), account_id: parked.account_id });
     let waiting = bills::parked_bills(tx, scope, limit).await?;
     let waiting = waiting.into_iter().map(|bill| Parked {
         fault: format!("its bill for {} waits: {}", bill.month, bill.fault),
         account_id: bill.account_id,
     });
-    Ok(messages.chain(waiting).collect())
+    Ok(accounts.chain(waiting).collect())
 }
 
 async fn recount_all(

@@ -14,7 +14,7 @@ use crate::store::bills::{self, ParkedBill};
 use crate::store::charging::{self, Waiting};
 use crate::store::runs::{self, RunRow};
 use crate::store::scope::Scope;
-use crate::store::status::{self, SuspenseRow};
+use crate::store::status::{self, ParkedAccount, SuspenseRow};
 use crate::store::{StoreError, Tx, audited, deliveries, exceptions, leases};
 
 /// A job as its operator sees it.
@@ -131,7 +131,7 @@ struct Status {
     jobs: Vec<JobRow>,
     by_reason: Vec<(String, i64)>,
     named: Vec<SuspenseRow>,
-    parked: Vec<(String, i64)>,
+    parked: Vec<ParkedAccount>,
     parked_bills: Vec<ParkedBill>,
     /// What the last audits found wrong, by account: the books as a whole where the account is empty.
     wrong: Vec<(String, String)>,
@@ -175,6 +175,7 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
     session.output.show(&status.to_json(config.zone), || status.words(config.zone));
     let waiting = [&status.by_reason, &status.quarantined, &status.exceptions];
     let waits = waiting.iter().any(|counts| !counts.is_empty())
+        || !status.parked.is_empty()
         || !status.parked_bills.is_empty()
         || status.wrong_count > 0
         || status.refund_requests > 0
@@ -201,7 +202,10 @@ impl Status {
                 "submit_time": zone.format(row.submit_time),
             })
         };
-        let parked = |(id, messages): &(String, i64)| json!({ "account_id": id, "messages": messages });
+        let parked = |parked: &ParkedAccount| {
+            let ParkedAccount { account_id, messages, failures, fault } = parked;
+            json!({ "account_id": account_id, "messages": messages, "failures": failures, "fault": fault })
+        };
         let wrong = |(id, fault): &(String, String)| {
             let account_id = Some(id).filter(|id| !id.is_empty());
             json!({ "account_id": account_id, "fault": fault })
@@ -277,8 +281,8 @@ impl Status {
             let remedy = Unrated::parse(reason).map_or("", |reason| reason.remedy());
             lines.push(format!("In suspense, {reason}: {} ({remedy})", count(*number)));
         }
-        for (account, messages) in &self.parked {
-            lines.push(format!("Parked account {account}: {} messages wait", count(*messages)));
+        for parked in &self.parked {
+            lines.push(format!("Parked account {}: {}", parked.account_id, parked.words()));
         }
         for ParkedBill { account_id, month, fault } in &self.parked_bills {
             lines.push(format!("The bill of account {account_id} for {month} waits: {fault}"));

@@ -17,7 +17,7 @@ use crate::store::returns::{self, ReturnRow};
 use crate::store::runs::{self, NewRun};
 use crate::store::scope::Scope;
 use crate::store::settling::ExceptionKind;
-use crate::store::status::{self, SuspenseRow};
+use crate::store::status::{self, ParkedAccount, SuspenseRow};
 use crate::store::{Db, StoreError, Tx, leases};
 
 /// Something that waits for somebody.
@@ -43,9 +43,7 @@ pub struct Item {
 /// lines that were not taken. Of each sort the oldest, up to `limit`.
 pub async fn list(tx: &mut Tx, all: bool, limit: i64) -> Result<Vec<Item>, StoreError> {
     let mut items: Vec<Item> = exceptions::list(tx, all, limit).await?.into_iter().map(Item::from).collect();
-    for (account, messages) in status::parked_accounts(tx, &Scope::All, limit).await? {
-        items.push(Item::parked(account, messages));
-    }
+    items.extend(status::parked_accounts(tx, &Scope::All, limit).await?.into_iter().map(Item::from));
     let suspense = status::suspense(tx, limit).await?;
     let parked = Unrated::AccountParked.as_str();
     items.extend(suspense.into_iter().filter(|row| row.reason != parked).map(Item::from));
@@ -58,6 +56,9 @@ impl From<ExceptionRow> for Item {
         let number = row.exception_no;
         let remedy = match (ExceptionKind::parse(&row.kind), &row.closed) {
             (_, Some(_)) => String::new(),
+            _ if row.gives_nothing || !row.may_give_back() => {
+                format!("quittance exception dismiss {number} --reason T")
+            }
             (Some(ExceptionKind::AmbiguousAccount), None) => {
                 let which = if row.account_id.is_empty() { "--account A" } else { "--message ID" };
                 format!("quittance exception approve {number} {which} --reason T, or dismiss {number}")
@@ -67,7 +68,6 @@ impl From<ExceptionRow> for Item {
                     "add a price, then quittance exception approve {number} --reason T, or dismiss {number}"
                 )
             }
-            _ if !row.may_give_back() => format!("quittance exception dismiss {number} --reason T"),
             _ => format!("quittance exception approve {number} --reason T, or dismiss {number}"),
         };
         let names_no_message = row.status.is_empty();
@@ -126,17 +126,17 @@ impl From<OpenLine> for Item {
     }
 }
 
-impl Item {
-    fn parked(account: String, messages: i64) -> Item {
+impl From<ParkedAccount> for Item {
+    fn from(parked: ParkedAccount) -> Item {
         Item {
             id: None,
             kind: "parked_account".into(),
-            account_id: Some(account),
+            detail: parked.words(),
+            account_id: Some(parked.account_id),
             message_id: None,
             part: None,
             place: None,
             opened_at: None,
-            detail: format!("{messages} messages wait"),
             closed: None,
             remedy: Unrated::AccountParked.remedy().into(),
         }

@@ -12,7 +12,7 @@ use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, SettledParts, To};
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::exceptions::{self, ExceptionRow};
-use crate::store::failures::FailedMessage;
+use crate::store::failures::{self, FailedMessage};
 use crate::store::invoices::orders_of_plans;
 use crate::store::messages::{self, PaidPart, StoredMessage};
 use crate::store::receipts::{self, StoredReceipt};
@@ -288,7 +288,11 @@ impl Story {
             let Answered::GivenBack(given) = answered else { continue };
             returns.extend(given.iter().map(|back| self.return_row(back, part, received_at, name)));
         }
-        Ok(IfFailed { answer: "returned", returns, why: String::new() })
+        let why = match failures::any_open(tx, account).await? {
+            true => "but that failures which came before wait for settle-receipts, and go first",
+            false => "",
+        };
+        Ok(IfFailed { answer: "returned", returns, why: why.to_owned() })
     }
 
     fn return_row(

@@ -84,7 +84,7 @@ pub fn failed_units(
 ) -> Option<Vec<Paid>> {
     let SettledParts { not_charged, returned } = settled;
     let is_open = |part: &i64| !not_charged.contains(part) && !returned.contains(part);
-    if !is_open(&0) {
+    if !is_open(&0) || not_charged.len() as i64 >= units {
         return None;
     }
     let charged = paid_units(charges, place, units - not_charged.len() as i64);

@@ -20,6 +20,7 @@ use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::failures::{Answer, Answers, FailedMessage, Matched, OpenFailure, OpenFailures};
 use crate::store::settling::ExceptionKind;
+use crate::store::status::note_parked_failures;
 
 /// Accounts that are settled together.
 const TOGETHER: usize = 2_000;
@@ -48,6 +49,8 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         settling.settle_portion(&portion).await?;
     }
     settling.answers.finish(settling.run.tx).await?;
+    let parked = settling.parked.iter().map(|(id, (failures, fault))| (&**id, *failures, &**fault));
+    note_parked_failures(settling.run.tx, parked).await?;
     let final_up_to = settling.giving_back.final_up_to;
     match finality::finalise(&mut settling.run, final_up_to).await? {
         Finalised::Accounts(accounts) => settling.totals.finalised = accounts,
@@ -93,7 +96,8 @@ struct Settling<'a> {
     giving_back: GivingBack<'a>,
     answers: Answers,
     totals: Totals,
-    parked: BTreeMap<String, String>,
+    /// How many failures of an account wait, and why.
+    parked: BTreeMap<String, (i64, String)>,
     /// Nothing could be made final.
     left_unfinal: bool,
     lines: Vec<String>,
@@ -241,7 +245,9 @@ impl Settling<'_> {
     fn park(&mut self, id: &str, candidates: &[Candidate<'_>], fault: &str) {
         tracing::error!(account.id = id, "Parked the failures of account `{id}`: {fault}");
         self.totals.waiting += candidates.len() as i64;
-        self.parked.insert(id.to_owned(), fault.to_owned());
+        let (failures, of) = self.parked.entry(id.to_owned()).or_default();
+        *failures += candidates.len() as i64;
+        fault.clone_into(of);
     }
 
     fn report(self) -> Report {
@@ -265,7 +271,7 @@ impl Settling<'_> {
             worked: did > 0,
             left_waiting: totals.exceptions > 0 || !self.parked.is_empty() || self.left_unfinal,
             parked: parked
-                .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
+                .map(|(id, (_, fault))| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
             effects: self.lines,
             ..Report::default()

@@ -26,6 +26,8 @@ pub struct ExceptionRow {
     /// The key of its receipt, and what that says; the status is empty where it is not about one.
     pub receipt: FailureId,
     pub status: String,
+    /// Its message costs nothing, is charged on submission, or was given back: nothing is left to approve.
+    pub gives_nothing: bool,
 }
 
 impl ExceptionRow {
@@ -46,7 +48,14 @@ pub struct Closed {
 
 /// A receipt is found by its key; the place tells it from others of the same key.
 const EXCEPTION: &str = "select e.exception_no, e.kind, e.account_id, e.id_hi, e.id_lo, e.part, e.batch_no, e.line, \
-    e.detail, e.opened_at, e.closed_at, e.resolution, e.reason, r.account_id, r.status, r.raw_id from exceptions e \
+    e.detail, e.opened_at, e.closed_at, e.resolution, e.reason, r.account_id, r.status, r.raw_id, \
+    cast(case when exists (select 1 from messages m where m.account_id = e.account_id and m.id_hi = e.id_hi \
+        and m.id_lo = e.id_lo and (m.disposition in ('rejected', 'inbound') or e.part > m.units \
+          or exists (select 1 from instance i where i.name = 'charge_on ' || m.product and i.value = 'submission') \
+          or m.units <= (select coalesce(sum(n.units), 0) from not_charged n where n.account_id = m.account_id \
+            and n.id_hi = m.id_hi and n.id_lo = m.id_lo))) \
+      or exists (select 1 from returns t where t.account_id = e.account_id and t.id_hi = e.id_hi \
+        and t.id_lo = e.id_lo and t.part in (0, e.part)) then 1 else 0 end as bigint) from exceptions e \
     left join receipts r on r.id_hi = e.id_hi and r.id_lo = e.id_lo and r.part = e.part \
     and r.batch_no = e.batch_no and r.line = e.line";
 
@@ -73,6 +82,7 @@ fn exception(row: &Row) -> Result<ExceptionRow, StoreError> {
         closed,
         receipt: FailureId { account_id: row.opt_text(13)?.unwrap_or_default().into(), key, part },
         status: row.opt_text(14)?.unwrap_or_default(),
+        gives_nothing: row.int(16)? == 1,
     })
 }
 

@@ -290,6 +290,15 @@ pub async fn any_waits(tx: &mut Tx, account_id: &str, key: MessageKey) -> Result
     Ok(tx.int(sql, of).await? > 0)
 }
 
+/// Whether failures of an account's messages wait for the next run.
+pub async fn any_open(tx: &mut Tx, account_id: &str) -> Result<bool, StoreError> {
+    let sql = "select count(*) from (select 1 from open_failures o \
+                 join failures f on f.batch_no = o.batch_no and f.line = o.line \
+               where f.account_id = $1 or (f.account_id = '' and exists (select 1 from messages m \
+                 where m.id_hi = f.id_hi and m.id_lo = f.id_lo and m.account_id = $1)) limit 1) t";
+    Ok(tx.int(sql, values![account_id]).await? > 0)
+}
+
 /// The columns that a failure has of its receipt.
 pub(super) const FAILURE: &str = "id_hi, id_lo, account_id, part, parts, batch_no, line, report_time, received_at, \
     biz_id, recipient_hash";

@@ -40,8 +40,9 @@ const ADDED_TO: &[&str] = &[
     "withdrawals",
 ];
 /// Tables of which rows are deleted: by housekeeping what nothing needs any more, and from `open_failures`
-/// what was answered.
-const DELETED_FROM: &[&str] = &["deliveries", "job_runs", "messages", "open_failures", "receipts"];
+/// and `failures_parked` what was answered.
+const DELETED_FROM: &[&str] =
+    &["deliveries", "failures_parked", "job_runs", "messages", "open_failures", "receipts"];
 /// Tables that only migrations write.
 const MIGRATED: &[&str] = &["_sqlx_migrations"];
 

@@ -43,6 +43,7 @@ const TABLES: &[&str] = &[
     "coupons",
     "deliveries",
     "entries",
+    "failures_parked",
     "free_units",
     "invoice_returns",
     "invoices",

@@ -3,6 +3,7 @@
 use super::db::{Row, Tx, values};
 use super::error::StoreError;
 use super::exceptions::IS_OPEN_LINE;
+use super::many::execute_with;
 use super::scope::Scope;
 use crate::domain::message::MessageKey;
 use crate::domain::money::Micros;
@@ -47,26 +48,75 @@ pub async fn suspense(tx: &mut Tx, limit: i64) -> Result<Vec<SuspenseRow>, Store
     tx.rows(sql, values![limit]).await?.iter().map(suspended).collect()
 }
 
-/// How many accounts are parked.
-pub async fn parked(tx: &mut Tx) -> Result<i64, StoreError> {
-    let sql = "select count(distinct account_id) from suspense where run_no is null \
-               and reason = 'account_parked'";
-    tx.int(sql, vec![]).await
+/// An account that is parked for a fault of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedAccount {
+    pub account_id: String,
+    /// Messages that wait to be charged.
+    pub messages: i64,
+    /// Failures that wait to be settled, and why.
+    pub failures: i64,
+    pub fault: Option<String>,
 }
 
-/// Accounts that are parked for a fault of their own, with their messages that wait, up to `limit`.
+impl ParkedAccount {
+    /// What waits, and where more is told of it.
+    pub fn words(&self) -> String {
+        let many = |count: i64, what: &str| match count {
+            1 => format!("1 {what} waits"),
+            many => format!("{many} {what}s wait"),
+        };
+        let messages = (self.messages > 0).then(|| {
+            format!("{} to be charged; see the log of aggregate-charges", many(self.messages, "message"))
+        });
+        let failures = self.fault.as_ref();
+        let failures =
+            failures.map(|fault| format!("{} to be settled: {fault}", many(self.failures, "failure")));
+        messages.into_iter().chain(failures).collect::<Vec<_>>().join("; ")
+    }
+}
+
+const PARKED: &str = "select account_id, count(*) as messages, cast(0 as bigint) as failures, \
+      cast(null as text) as fault from suspense where run_no is null and reason = 'account_parked' group by account_id \
+    union all select account_id, cast(0 as bigint), failures, fault from failures_parked";
+
+/// How many accounts are parked.
+pub async fn parked(tx: &mut Tx) -> Result<i64, StoreError> {
+    tx.int(format!("select count(distinct account_id) from ({PARKED}) p"), vec![]).await
+}
+
+/// Accounts that are parked for a fault of their own, with what waits of them, up to `limit`.
 pub async fn parked_accounts(
     tx: &mut Tx,
     scope: &Scope,
     limit: i64,
-) -> Result<Vec<(String, i64)>, StoreError> {
-    let sql = "select account_id, count(*) from suspense where run_no is null and reason = 'account_parked' \
-               group by account_id order by account_id limit $1";
-    tx.rows(scope.narrow(sql), values![limit])
-        .await?
-        .iter()
-        .map(|row| Ok((row.text(0)?, row.int(1)?)))
-        .collect()
+) -> Result<Vec<ParkedAccount>, StoreError> {
+    let sql = format!(
+        "select account_id, cast(sum(messages) as bigint), cast(sum(failures) as bigint), max(fault) \
+         from ({PARKED}) p group by account_id order by account_id limit $1"
+    );
+    let parked = |row: &Row| {
+        Ok(ParkedAccount {
+            account_id: row.text(0)?,
+            messages: row.int(1)?,
+            failures: row.int(2)?,
+            fault: row.opt_text(3)?,
+        })
+    };
+    tx.rows(scope.narrow(&sql), values![limit]).await?.iter().map(parked).collect()
+}
+
+/// Notes whose failures the last run of `settle-receipts` could not settle: how many, and why.
+pub async fn note_parked_failures(
+    tx: &mut Tx,
+    parked: impl IntoIterator<Item = (&str, i64, &str)>,
+) -> Result<(), StoreError> {
+    tx.execute("delete from failures_parked", vec![]).await?;
+    let rows =
+        parked.into_iter().map(|(account, failures, fault)| values![account, failures, fault]).collect();
+    let columns = "account_id, failures, fault";
+    let statement = format!("insert into failures_parked ({columns}) select {columns} from v");
+    execute_with(tx, columns, rows, &statement).await.map(|_| ())
 }
 
 /// Lines that ingest rejected or found in conflict and nobody has retried or dismissed.

@@ -77,9 +77,11 @@ impl Story {
     /// What a failure receipt that arrives now would change.
     pub fn if_failed_words(&self) -> String {
         let given: Vec<String> = self.if_failed_now.returns.iter().map(given_back).collect();
-        match given.is_empty() {
-            true => self.if_failed_now.why.clone(),
-            false => format!("{} would be given back", given.join(", ")),
+        let why = &self.if_failed_now.why;
+        match (given.is_empty(), why.is_empty()) {
+            (true, _) => why.clone(),
+            (false, true) => format!("{} would be given back", given.join(", ")),
+            (false, false) => format!("{} would be given back, {why}", given.join(", ")),
         }
     }
 }

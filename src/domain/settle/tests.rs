@@ -315,6 +315,8 @@ fn parts_that_were_left_out_or_given_back_are_not_given_back_again() {
     }
     let not_charged = SettledParts { not_charged: vec![0], returned: vec![] };
     assert_eq!(failed_units(&charges, HERE, 4, 0, &not_charged), None, "it was never charged");
+    let not_charged = SettledParts { not_charged: vec![1, 2, 3, 4], returned: vec![] };
+    assert_eq!(failed_units(&[], HERE, 4, 0, &not_charged), None, "none of its parts was charged");
 }
 
 #[test]
