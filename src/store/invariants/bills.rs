@@ -152,8 +152,8 @@ pub const INVARIANTS: &[(&str, &str)] = &[
          where l.kind = 'adjustment' and not exists (select 1 from bill_lines u where u.account_id = l.account_id \
            and u.month = l.month and u.kind in ('payg', 'return') and u.product = l.product \
            and u.vat_ppm = l.vat_ppm and coalesce(u.ref, '') = coalesce(l.ref, '') \
-           and u.template_type = coalesce(l.template_type, u.template_type) \
-           and u.country = coalesce(l.country, u.country))",
+           and coalesce(u.template_type, '') = coalesce(l.template_type, u.template_type, '') \
+           and coalesce(u.country, '') = coalesce(l.country, u.country, ''))",
     ),
     (
         "I24 an order says which invoice stands for it",

@@ -123,14 +123,28 @@ pub const INVARIANTS: &[(&str, &str)] = &[
          join entries e on e.account_id = s.account_id and e.entry_no = s.entry_no \
          where s.ledger not in ('Assets:Unbilled', 'Assets:Receivable', 'Liabilities:Customer:Balance', \
            'Liabilities:Contract:Plan', 'Liabilities:Pending:Receipt', 'Liabilities:VAT:Pending', 'Quota:Plan', \
-           'Quota:Pending', 'Equity:Quota:Issued', 'Equity:Quota:Consumed', 'Equity:Quota:Expired') \
+           'Quota:Pending') \
          and s.ledger not like 'Income:%:Plan' and s.ledger not like 'Income:%:Payg' \
          and not case s.ledger when 'Assets:Bank' then e.cause like 'top-up:%' or e.cause like 'withdrawal:%' \
            when 'Liabilities:VAT:Output' then e.cause like 'invoice:%' or e.cause like 'invoice-return:%' \
            when 'Income:RefundDifference' then e.cause like 'return:%' or e.cause like 'refund:%' \
            when 'Income:Breakage' then e.cause like 'expiry:%' or e.cause like 'refund:%' \
            when 'Income:Penalty' then e.cause like 'penalty:%' or e.cause like 'refund:%' \
+           when 'Equity:Quota:Issued' then e.cause like 'order:%' or e.cause like 'refund:%' \
+             or e.cause like 'charge:%' or e.cause like 'return:%' \
+           when 'Equity:Quota:Expired' then e.cause like 'expiry:%' or e.cause like 'refund:%' \
+           when 'Equity:Quota:Consumed' then e.cause like 'charge:%' or e.cause like 'return:%' \
+             or e.cause like 'final%' \
            when 'Income:RoundDown' then e.cause like 'bill:%' else e.cause like '' end",
+    ),
+    (
+        "I26 a plan's units are of one commodity, and money and units never stand in one another's accounts",
+        "select account_id || '-p' || cast(plan_no as text) from postings where ledger = 'Quota:Plan' \
+           group by account_id, plan_no having min(commodity) <> max(commodity) \
+         union all select s.account_id || ' entry ' || cast(s.entry_no as text) || ' ' || s.ledger from postings s \
+           join accounts a on a.account_id = s.account_id \
+           where (s.ledger = 'Quota:Plan' or s.ledger = 'Quota:Pending' or s.ledger like 'Equity:Quota:%') \
+             = (s.commodity = a.currency)",
     ),
     (
         "I15 what was charged and not given back is pending or earned, by plans or by pay-as-you-go, in its currency",
@@ -197,6 +211,21 @@ pub const INVARIANTS: &[(&str, &str)] = &[
                and e.cause = 'penalty:' || cast(p.penalty_no as text) where p.order_no is null and p.amount <> -",
             moved!("Income:Penalty")
         ),
+    ),
+    (
+        "I22 what a penalty's balance did not pay is claimed",
+        concat!(
+            "select e.account_id || ' ' || e.cause from entries e left join claims c on c.account_id = e.account_id \
+               and c.kind = 'penalty' and e.cause = 'penalty:' || c.ref \
+             where e.cause like 'penalty:%' and coalesce(c.amount, 0) <> ",
+            moved!("Assets:Receivable")
+        ),
+    ),
+    (
+        "I22 a claim is of what was booked when it was made",
+        "select c.account_id || ' ' || c.kind || ' ' || c.ref from claims c left join entries e \
+           on e.account_id = c.account_id and e.cause = c.kind || ':' || replace(c.ref, '-', '') and e.at = c.at \
+         where e.at is null",
     ),
     (
         "I12 what an order's refund kept is a penalty, and the VAT of its unused plans comes back",
