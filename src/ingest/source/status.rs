@@ -33,13 +33,24 @@ impl Source {
             Some(status) => status,
         };
         let asked_only = said(Field::ErrCode).is_some_and(|code| self.is_no_answer(code, status));
-        let status = match (self, said(Field::IsFinal)) {
+        let status = match self.is_last(said(Field::IsFinal))? {
             _ if asked_only => Unknown,
-            (Source::Aws, Some("true")) if word == "SUCCESSFUL" => Delivered,
-            (Source::Aws, Some("false")) if status.outcome().is_some() => Enroute,
+            Some(true) if word == "SUCCESSFUL" => Delivered,
+            Some(false) if status.outcome().is_some() => Enroute,
             _ => status,
         };
         Ok((status, word))
+    }
+
+    /// Whether no other event of the message comes; None where the line does not say. Exports of tables write
+    /// `FALSE`: not to read that would give money back for a failure that is none yet.
+    fn is_last(self, said: Option<&str>) -> Result<Option<bool>, LineFault> {
+        match said.filter(|_| self == Source::Aws) {
+            None => Ok(None),
+            Some(word) if word.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(word) if word.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(word) => Err(unknown("unknown_status", word, "`isFinal` as true or false")),
+        }
     }
 
     /// Whether the message failed because its address does not exist: what weighs on a sender (R17).
@@ -301,6 +312,16 @@ mod tests {
         assert_eq!(event("CARRIER_UNREACHABLE", "true"), Ok("failed"));
         assert_eq!(event("UNKNOWN", "true"), Ok("unknown"));
         assert_eq!(event("SENT", "false"), Ok("enroute"));
+        for (last, failed, taken) in [("TRUE", "failed", "delivered"), ("False", "enroute", "accepted")] {
+            assert_eq!(event("CARRIER_UNREACHABLE", last), Ok(failed), "{last}");
+            assert_eq!(event("SUCCESSFUL", last), Ok(taken), "{last}");
+        }
+        for word in ["0", "no", "false ", "falsch"] {
+            assert_eq!(event("CARRIER_UNREACHABLE", word), Err("unknown_status"), "{word}");
+            assert_eq!(event("DELIVERED", word), Err("unknown_status"), "{word}");
+        }
+        let elsewhere = [(Field::Status, "UNDELIV"), (Field::IsFinal, "no")];
+        assert_eq!(status(Source::Smpp, &elsewhere), Ok("failed"));
         assert_eq!(status(Source::Aws, &[(Field::Event, "TEXT_BLOCKED")]), Ok("rejected"));
     }
 
