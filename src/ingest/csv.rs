@@ -6,6 +6,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 use memchr::memchr;
 
 use super::fields::{Field, Fields, Name, Places, Span};
+use super::records::CR_ALONE;
 use super::{IngestError, LineFault, excerpt};
 
 /// More columns than any export has: a header beyond it is no header.
@@ -23,6 +24,10 @@ pub struct CsvLines {
 impl CsvLines {
     pub fn new(header: &str, names: &[Name]) -> Result<CsvLines, IngestError> {
         let refuse = |fault: String| IngestError::BadHeader { fault };
+        // Lines that no line end divides would be columns that mean nothing, and nobody would miss them.
+        if header.trim().contains('\r') {
+            return Err(refuse(format!("holds a line end: {CR_ALONE}")));
+        }
         let mut quoted = QuotedRecord::new();
         let mut spans = Vec::new();
         let Some(text) = split(header, MAX_COLUMNS, &mut spans, &mut quoted) else {
@@ -32,6 +37,11 @@ impl CsvLines {
             spans.iter().map(|span| text[span.start as usize..span.end as usize].trim()).collect();
         if let Some(unnamed) = columns.iter().position(|column| column.is_empty()) {
             return Err(refuse(format!("has no name for column {}: name it or drop it", unnamed + 1)));
+        }
+        if let Some(place) = columns.iter().position(|column| column.contains(char::is_control)) {
+            let place = place + 1;
+            let fault = format!("has a line end, tab or control character in the name of column {place}");
+            return Err(refuse(format!("{fault}: divide columns by commas and lines by line ends")));
         }
         let mut known = BTreeSet::new();
         if let Some(twice) = columns.iter().find(|column| !known.insert(**column)) {

@@ -306,7 +306,15 @@ mod tests {
     #[test]
     fn headers_that_are_ambiguous_are_refused() {
         let wide = "x,".repeat(2_000);
-        for header in ["message_id,message_id", "message_id,,sms_size", "message_id,", wide.as_str()] {
+        for header in [
+            "message_id,message_id",
+            "message_id,,sms_size",
+            "message_id,",
+            "message_id,sms_size\rm1,1",
+            "message_id,\"sms\nsize\"",
+            "message_id,x\tsms_size",
+            wide.as_str(),
+        ] {
             assert!(
                 matches!(Lines::with_header(Some(header), NAMES), Err(IngestError::BadHeader { .. })),
                 "{header}"

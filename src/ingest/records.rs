@@ -13,6 +13,9 @@ use super::{IngestError, LineFault};
 /// What is kept of a record that is too long to be read.
 const HEAD: usize = 4 << 10;
 
+/// What old spreadsheets write: such a file is all header.
+pub(super) const CR_ALONE: &str = "if its lines end in CR alone, make that LF, as `tr '\\r' '\\n'` does";
+
 /// Room to read into; grows up to the longest record.
 const BUFFER: usize = 256 << 10;
 
@@ -292,12 +295,18 @@ impl<R: Read> Records<R> {
 
     fn read_header(&mut self) -> Result<String, IngestError> {
         let refuse = |fault: String| IngestError::BadHeader { fault };
-        let header = match self.next_record()? {
+        let (complete, header) = match self.next_record()? {
             None => return Err(refuse("is missing: the input is empty".to_owned())),
-            Some(Record { complete: false, raw, .. }) => readable(raw),
-            Some(record) => record.text,
+            // What is no text at all is told as that, not as a line that is cut off.
+            Some(Record { complete: false, raw, .. }) => (false, readable(raw)),
+            Some(record) => (true, record.text),
         };
         let header = header.map(str::to_owned).map_err(|fault| refuse(format!("cannot be read: {fault}")))?;
+        if !complete {
+            return Err(refuse(format!(
+                "has no line end: if it was cut off, send the whole file; {CR_ALONE}"
+            )));
+        }
         self.line = 0;
         Ok(header)
     }

@@ -367,6 +367,8 @@ fn bad_input_exits_with_65_and_takes_nothing() {
         let utf16: Vec<u8> = "message_id".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let files = [
             program.file("empty.csv", ""),
+            program.file("cut-header.csv", file(&[]).trim_end()),
+            program.file("cr.csv", file(&[plain("m-1")]).replace('\n', "\r")),
             program.file("utf16.csv", [&[0xff, 0xfe][..], &utf16].concat()),
             program.file("array.json", "[{}]"),
             program.file("no-time.csv", "message_id,account_id,channel,submit_status\n"),
@@ -379,6 +381,9 @@ fn bad_input_exits_with_65_and_takes_nothing() {
             assert!(answer.stderr.contains(name), "the file is not named\n{}", answer.shown());
         }
         assert_eq!(program.json(&["batch", "list"]), json!([]));
+        // A header alone is a batch, too, once it has ended.
+        let empty = program.file("header.csv", file(&[]));
+        assert_eq!(program.run(&["ingest", "messages", &empty, "--json"]).exits(0).json()["lines"], 0);
         let good = program.file("good.csv", file(&[plain("m-1")]));
         let answer = program.run(&["ingest", "messages", &files[0], &good, "--json"]).exits(65);
         assert_eq!(answer.json_lines().last().expect("the good file")["accepted"], 1);

@@ -292,7 +292,11 @@ fn f60_byte_order_marks_and_line_ends_of_other_systems_are_read() {
         assert_eq!(counts, Counts { duplicates: 2, ..Counts::default() });
         let (_, counts) = desk.take("blank.csv", content.replace('\n', "\n\n  \n"));
         assert_eq!(counts, Counts { duplicates: 2, ..Counts::default() });
-        desk.refuse("cr.csv", content.replace('\n', "\r"), &["header"]);
+        let cr = content.replace('\n', "\r");
+        desk.refuse("cr.csv", &cr, &["header", "CR alone", "tr '\\r' '\\n'"]);
+        // As an export that ends its last line otherwise, or all but the header's.
+        desk.refuse("cr-lf.csv", format!("{cr}\n"), &["header", "CR alone"]);
+        desk.refuse("late-cr.csv", format!("{}\n", cr.trim_end()), &["header", "CR alone"]);
         for (mark, unit) in
             [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)]
         {

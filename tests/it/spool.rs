@@ -165,16 +165,20 @@ fn f62_what_is_no_text_or_a_bomb_goes_to_bad_and_keeps_nothing_waiting() {
         // 10 GB of zeros in 10 MB, as far as it is made: the program must not read on to its end.
         let zeros = gzip(&vec![0; 10 << 20]);
         spool.drop_file("bomb.csv.gz", [gzip(HEADER.as_bytes()), zeros.repeat(100)].concat());
+        spool.drop_old("cr.csv", file(&[plain("m-3")]).replace('\n', "\r"));
         spool.drop_old("cut.csv.gz", &packed[..packed.len() - 5]);
+        spool.drop_old("cut-header.csv", HEADER.trim_end());
         spool.drop_old("empty.csv", "");
         spool.drop_file("header.csv", "a,b,c\n1,2,3\n");
         spool.drop_file("random.bin", [0xFE, 0x00, 0xFF, b'\n'].repeat(1_000));
         spool.drop_old("utf16.csv", &utf16);
         spool.drop_file("good.csv", file(&[plain("m-1")]));
-        assert_eq!(spool.counts(), json!({ "files": 7, "accepted": 1, "bad": 6 }));
+        assert_eq!(spool.counts(), json!({ "files": 9, "accepted": 1, "bad": 8 }));
         for (name, word) in [
             ("bomb.csv.gz", "200 times"),
+            ("cr.csv", "CR alone"),
             ("cut.csv.gz", "gzip"),
+            ("cut-header.csv", "cut off"),
             ("empty.csv", "empty"),
             ("header.csv", "message_id"),
             ("random.bin", "header"),

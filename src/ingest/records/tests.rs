@@ -74,7 +74,9 @@ fn the_format_shows_in_the_first_byte() {
     assert_eq!(format(" \n{\"a\":1}").unwrap(), Format::Ndjson);
     assert_eq!(format("a,b\n").unwrap(), Format::Csv);
     assert!(matches!(format("[{}]"), Err(IngestError::JsonArray)));
-    assert!(matches!(format(""), Err(IngestError::BadHeader { .. })));
+    for headless in ["", " \n", "a,b", "a,b ", "a,\"b\"", "a,b\r1,2\r"] {
+        assert!(matches!(format(headless), Err(IngestError::BadHeader { .. })), "{headless:?}");
+    }
 }
 
 /// `prefix`, then `fill` for a number of bytes, then `suffix`, made while it is read.
