@@ -102,8 +102,8 @@ impl Counting<'_> {
                 self.place("m.submit_time"),
                 self.ripe(),
                 told(status(kinds)),
-                told(parts(kinds, "=")),
-                told(parts(kinds, "<>")),
+                told(delivered_parts(kinds)),
+                told(failed_parts(kinds)),
             )
         };
         self.messages(batches, columns, "group by 1, 2, 3, 4, 5, 6, 7, 8, 9")
@@ -268,8 +268,30 @@ pub(super) fn status(kinds: &Kinds) -> String {
     )
 }
 
-/// How many parts of a message were delivered (`=`), or failed (`<>`).
-pub(super) fn parts(kinds: &Kinds, delivered: &str) -> String {
+/// How many parts of a message were delivered.
+pub(super) fn delivered_parts(kinds: &Kinds) -> String {
+    told_parts(kinds, "=")
+}
+
+/// How many parts of a message failed. As of whole messages, those that were given back, or left out of its
+/// charge, did so also where others answer to their receipts by now.
+pub(super) fn failed_parts(kinds: &Kinds) -> String {
+    let told = told_parts(kinds, "<>");
+    if !kinds.by_part || !kinds.two_names {
+        return told;
+    }
+    let of_message = "t.account_id = m.account_id and t.id_hi = m.id_hi and t.id_lo = m.id_lo \
+                      and t.part between 1 and m.units";
+    format!(
+        "({told} + (select count(*) from (select t.part from returns t where {of_message} and t.was_final = 0 \
+           union select t.part from not_charged t where {of_message}) settled \
+           where not exists (select 1 {} and r.part = settled.part)))",
+        receipts(kinds, "r")
+    )
+}
+
+/// How many parts of a message were delivered (`=`), or failed (`<>`), as receipts say.
+fn told_parts(kinds: &Kinds, delivered: &str) -> String {
     if !kinds.by_part {
         return "0".into();
     }

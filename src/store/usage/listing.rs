@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::counting::{COUNTS, Counting, KIND, Kinds, SENT, fate, last_part, parts, status, told};
+use super::counting::{
+    COUNTS, Counting, KIND, Kinds, SENT, delivered_parts, failed_parts, fate, last_part, status, told,
+};
 use super::{Counts, Runs, WrittenUpTo};
 use crate::domain::charge::{Charge, Place};
 use crate::domain::message::MessageKey;
@@ -231,8 +233,8 @@ fn query(
          select {LISTED} from (select known.*, {COUNTS} from known) c where {} {order}{limit}",
         counting.ripe(),
         told(status(kinds)),
-        told(parts(kinds, "=")),
-        told(parts(kinds, "<>")),
+        told(delivered_parts(kinds)),
+        told(failed_parts(kinds)),
         told(fate(kinds, "r.report_time")),
         told(last_part(kinds)),
         settled("not_charged", ""),
