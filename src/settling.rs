@@ -81,7 +81,8 @@ impl<'c> GivingBack<'c> {
         })
     }
 
-    /// Settles some accounts, each with its claims in order of arrival.
+    /// Settles some accounts, each with its claims in order of arrival. Writes nothing: whoever keeps it calls
+    /// `flush_full` now and then, and `finish` at the end, and a rehearsal may have a connection that only reads.
     pub async fn settle(
         &mut self,
         tx: &mut Tx,
@@ -111,9 +112,13 @@ impl<'c> GivingBack<'c> {
                 None => Err("the account is gone".into()),
             });
         }
-        self.effects.flush_full(tx).await?;
-        self.returns.flush_full(tx).await?;
         Ok(answers)
+    }
+
+    /// Writes what fills a portion.
+    pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.effects.flush_full(tx).await?;
+        self.returns.flush_full(tx).await
     }
 
     fn settle_account(

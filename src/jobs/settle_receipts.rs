@@ -206,6 +206,7 @@ impl Settling<'_> {
             }
             self.run.progress.advance(candidates.len() as u64);
         }
+        self.giving_back.flush_full(self.run.tx).await?;
         self.answers.flush_full(self.run.tx).await?;
         Ok(())
     }

@@ -211,6 +211,27 @@ fn a_message_is_explained_from_its_batch_to_what_a_failure_would_give_back() {
 }
 
 #[test]
+fn a_message_of_many_parts_is_explained_and_given_back() {
+    on_both(|database| {
+        let mut program = open(database);
+        charged(&mut program, &[("long", "500")]);
+        answered(&mut program, "2026-03-01T10:00:00+08:00", &["long,failed,2,500"]);
+        let before = digest_of(&database.url);
+        let if_failed = &program.json(&["explain", "message", "acme", "long"])["if_failed_now"];
+        // 499 * 0.045
+        assert_eq!((&if_failed["answer"], &if_failed["money"]), (&json!("returned"), &json!("22.455")));
+        assert_eq!(digest_of(&database.url), before, "to ask changes nothing");
+
+        let parts: Vec<String> =
+            (1..=500).filter(|n| *n != 2).map(|n| format!("long,failed,{n},500")).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        answered(&mut program, "2026-03-01T11:00:00+08:00", &parts);
+        assert_eq!(program.json(&["account", "show", "acme"])["unbilled"], "0");
+        assert_sound(&database.url);
+    });
+}
+
+#[test]
 fn two_who_approve_at_once_give_back_once() {
     on_both(|database| {
         let mut program = open(database);
