@@ -203,9 +203,9 @@ async fn recount_all(
     Ok(())
 }
 
-/// Whether the recount goes over a sum: the VAT rates of a product that is not configured are not known.
+/// Whether the recount goes over a sum: VAT rates and lists of a product that is not configured are not known.
 fn is_counted(name: &str, catalog: &Catalog) -> bool {
-    let taxed = ["accrued ", "adjustment "].into_iter().find_map(|what| name.strip_prefix(what));
+    let taxed = ["accrued ", "adjustment ", "billed "].into_iter().find_map(|what| name.strip_prefix(what));
     let product = taxed.and_then(|name| name.split(' ').nth(1));
     product.is_none_or(|product| catalog.get(product).is_some())
 }
@@ -220,7 +220,7 @@ fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
     let mut differ = names.into_iter().filter(|name| amount(stored, name) != amount(counted, name));
     let first = differ.next()?;
     let is_money = MONEY.contains(&first.as_str())
-        || ["accrued ", "adjustment "].iter().any(|what| first.starts_with(what));
+        || ["accrued ", "adjustment ", "billed "].iter().any(|what| first.starts_with(what));
     let said = |amount: i128| match (is_money, i64::try_from(amount)) {
         (true, Ok(amount)) => Micros(amount).for_people(),
         _ => amount.to_string(),

@@ -19,6 +19,7 @@ use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::failures::{Answer, Answers, FailedMessage, Matched, OpenFailure, OpenFailures};
+use crate::store::retention::Retired;
 use crate::store::settling::ExceptionKind;
 use crate::store::status::note_parked_failures;
 
@@ -36,6 +37,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         answers: Answers::new(run.tx, run.run_no),
         totals: Totals::default(),
         parked: BTreeMap::new(),
+        any_retired: Retired::load(run.tx).await? != Retired::NOTHING,
         left_unfinal: false,
         lines: Vec::new(),
         run,
@@ -98,6 +100,8 @@ struct Settling<'a> {
     totals: Totals,
     /// How many failures of an account wait, and why.
     parked: BTreeMap<String, (i64, String)>,
+    /// Some messages are no longer kept.
+    any_retired: bool,
     /// Nothing could be made final.
     left_unfinal: bool,
     lines: Vec<String>,
@@ -180,7 +184,11 @@ impl Settling<'_> {
         if self.run.as_of <= until {
             self.totals.waiting += 1;
         } else {
-            self.list(ExceptionKind::Orphan, failure, "no message of this id came");
+            let detail = match self.any_retired {
+                true => "no message of this id came, or it is too old to be kept",
+                false => "no message of this id came",
+            };
+            self.list(ExceptionKind::Orphan, failure, detail);
         }
     }
 

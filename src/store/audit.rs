@@ -132,6 +132,8 @@ const STORED: &[&str] = &[
     "select account_id, 'balance' as name, balance as amount from accounts",
     "select account_id, 'unbilled' as name, unbilled as amount from accounts",
     "select account_id, 'due' as name, due as amount from accounts",
+    "select account_id, 'billed ' || cast(month as text) || ' ' || product || ' ' || class || ' ' || list || ' ' \
+       || cast(since as text) as name, unit_price as amount from billed_prices where list <> ''",
     "select account_id, 'accrued ' || cast(month as text) || ' ' || product || ' ' || cast(vat_ppm as text) as name, \
        gross as amount from accruals",
     ADJUSTMENTS,

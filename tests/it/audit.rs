@@ -108,9 +108,15 @@ const FAULTS: &[(&str, &str)] = &[
     ("update suspense set line = line + 1 where account_id = 'stranger'", "I09 what is"),
     ("delete from batches where kind = 'receipts'", "I28"),
     ("update usage_days set billed = billed + 1", "I27 the billed"),
-    ("update postings set commodity = 'SMSI' where ledger = 'Quota:Plan' and entry_no < 4", "I26 a plan's units"),
+    (
+        "update postings set commodity = 'SMSI' where ledger = 'Quota:Plan' and entry_no < 4",
+        "I26 a plan's units",
+    ),
     ("update postings set ledger = 'Equity:Quota:Expired' where ledger = 'Equity:Quota:Issued'", "I15 each"),
-    ("update postings set ledger = 'Quota:Pending' where ledger = 'Liabilities:VAT:Pending'", "I26 a plan's units"),
+    (
+        "update postings set ledger = 'Quota:Pending' where ledger = 'Liabilities:VAT:Pending'",
+        "I26 a plan's units",
+    ),
     ("delete from job_runs where job = 'settle-receipts'", "I31"),
 ];
 
@@ -266,6 +272,7 @@ const PRICED_ANEW: &[(&str, &str)] = &[
         "I25 what a bill priced anew has units",
     ),
     ("update billed_prices set class = 'notification'", "I25 what a bill priced anew has its price"),
+    ("update billed_prices set unit_price = unit_price * 2", "billed 202603 sms-domestic verification"),
 ];
 
 #[test]

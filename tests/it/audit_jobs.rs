@@ -169,7 +169,7 @@ fn i34_right_books_of_which_not_all_could_be_booked_exit_with_3() {
         program.run(&["audit", "acme", "--quick"]).exits(3).tells(&[
             "are right",
             "Parked",
-            "acme: 1 messages",
+            "acme: 1 message waits",
         ]);
         program.run(&["audit", "other"]).exits(0);
         // Wrong comes before parked.

@@ -109,9 +109,28 @@ impl<'a> Recount<'a> {
         for (of, product, class, list, since, price) in &history.billed_prices {
             if *of <= month {
                 let of_month = (*of, (product.as_str().into(), class.as_str().into()));
-                let lists = self.volume.billed.entry(of_month).or_default();
-                lists.entry((list.clone(), *since)).or_insert(i128::from(*price));
+                self.take_price(&of_month, list, *since, i128::from(*price));
             }
+        }
+    }
+
+    /// Keeps the first price that a list was billed at. Of those that the books know without whom the list was
+    /// for, none can be compared.
+    fn take_price(&mut self, of_month: &OfMonth, whom: &str, since: i64, price: i128) {
+        let lists = self.volume.billed.entry(of_month.clone()).or_default();
+        if lists.contains_key(&(whom.to_owned(), since)) {
+            return;
+        }
+        lists.insert((whom.to_owned(), since), price);
+        let (month, (product, class)) = of_month;
+        let nameless =
+            self.history.billed_prices.iter().any(|(of, of_product, of_class, list, of_since, _)| {
+                list.is_empty()
+                    && (of, of_since) == (month, &since)
+                    && (of_product.as_str(), of_class.as_str()) == (&**product, &**class)
+            });
+        if !nameless {
+            self.add(&format!("billed {month} {product} {class} {whom} {since}"), price);
         }
     }
 
@@ -153,8 +172,7 @@ impl<'a> Recount<'a> {
         let last = i64::try_from(reached.max(1) - 1).unwrap_or(i64::MAX);
         let Some(price) = before.or_else(|| unit_price(rate, last)) else { return };
         if charges.iter().map(|(_, open)| open.units).sum::<i128>() > 0 {
-            let lists = self.volume.billed.entry(of_month.clone()).or_default();
-            lists.insert((whom.to_owned(), since), price);
+            self.take_price(of_month, whom, since, price);
         }
         let Some(product) = self.rules.catalog.get(product_id) else { return };
         for (window, open) in charges {
