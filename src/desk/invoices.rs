@@ -9,8 +9,8 @@ use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
 use crate::domain::countries::is_of_the_standard;
 use crate::domain::invoice::{
-    CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
-    invoice_id, is_printable,
+    CENT, CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceRefusal, InvoiceType, Party,
+    Supply, figures, invoice_id, is_printable,
 };
 use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
@@ -85,6 +85,14 @@ pub async fn issue_in(
     }
     let buyer = buyer(tx, &account, invoice_type).await?;
     let (amount, refunds) = invoice_quota::to_offset(tx, account_id, (kind, &reference)).await?;
+    let own = refunds.iter().filter(|of| (of.kind, of.reference.as_str()) == (kind, &reference));
+    let own: i64 = own.map(|of| of.amount.0).sum();
+    // No other invoice can bear what nobody invoiced.
+    if own > 0 && document.amount.0 - own < CENT {
+        let what = format!("{} {reference} of account `{account_id}`", kind.as_str());
+        let text = format!("{what}: all of it was given back, nothing is left to invoice");
+        return Err(DeskError::refused(InvoiceRefusal::Nothing.code(), text));
+    }
     let deficit = Deficit { amount, rates: not_offset(tx, config, account_id, &refunds).await? };
     let reckoned = figures(&document.supplies, document.amount, &deficit, &config.invoices.content);
     let Figures { lines, allowances, breakdown, net, vat, total } = reckoned.map_err(|refusal| {

@@ -231,7 +231,7 @@ impl Gathered {
         let Some(last) = ids.last().map(|row| row.text(0)).transpose()? else { return Ok(Vec::new()) };
         let sql = format!(
             "select {PARTS} from bill_parts where account_id > $1 and account_id <= $2 \
-             order by account_id, what, ref, product, template_type, country, unit_price, since, kind"
+             order by account_id, what, length(ref), ref, product, template_type, country, unit_price, since, kind"
         );
         let rows = tx.rows(sql, values![&self.after, &last]).await?;
         self.after = last;
@@ -273,7 +273,7 @@ pub async fn parts_of(
     let kinds = kinds::any_changed(tx).await?;
     for query in part_queries(span, cuts, Whose::One, kinds) {
         let sql = format!(
-            "select {PARTS} from ({query}) p order by what, ref, product, template_type, country, \
+            "select {PARTS} from ({query}) p order by what, length(ref), ref, product, template_type, country, \
                            unit_price, since, kind"
         );
         for row in tx.rows(sql, values![account_id]).await? {

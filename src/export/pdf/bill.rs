@@ -106,7 +106,11 @@ impl Paper<'_> {
         }
         self.note(words.note_paid);
         if let Some(note) = &bill.note {
-            self.note(&format!("{note}."));
+            let suspended = note.split(' ').next().filter(|count| count.parse::<i64>().is_ok());
+            match (words.note_suspended, suspended) {
+                (Some(words), Some(count)) => self.note(&format!("{count} {words}")),
+                _ => self.note(&format!("{note}.")),
+            }
         }
     }
 

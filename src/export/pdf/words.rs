@@ -105,6 +105,8 @@ pub struct BillWords {
     pub nothing: &'static str,
     pub note_settled: &'static str,
     pub note_paid: &'static str,
+    /// What follows the number of messages that wait in suspense; None: as the bill says it.
+    pub note_suspended: Option<&'static str>,
     /// What a line is.
     pub line: fn(LineKind) -> &'static str,
     pub page: fn(usize, usize) -> String,
@@ -219,6 +221,7 @@ static ENGLISH_BILL: BillWords = BillWords {
     nothing: "Nothing was used or bought in this month.",
     note_settled: "What is settled was paid, or paid back, when it was made: it is not in the total.",
     note_paid: "Paid and due are as they were when the bill was issued. Amounts include VAT.",
+    note_suspended: None,
     // As `bill show` and the views have them, so that both sides speak of the same.
     line: |kind| match kind {
         LineKind::RoundDown => "round-down",
@@ -251,6 +254,7 @@ static CHINESE_BILL: BillWords = BillWords {
     nothing: "本月没有用量或订购。",
     note_settled: "标为“已结清”的项目在发生时已付款或退款，不计入合计。",
     note_paid: "已付与尚欠为出账时的金额。金额均含税。",
+    note_suspended: Some("条本期消息待处理，未计入本账单。"),
     line: |kind| match kind {
         LineKind::Payg => "按量计费",
         LineKind::Plan => "套餐用量",
