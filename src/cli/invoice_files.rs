@@ -11,6 +11,7 @@ use super::{Failure, Session, exit};
 use crate::config::Config;
 use crate::desk::invoice_files::{Format, Wanted, Written, export};
 use crate::domain::period::Month;
+use crate::printing;
 use crate::store::Db;
 
 #[derive(Debug, clap::Args)]
@@ -57,15 +58,7 @@ pub async fn run(session: &Session, config: &Config, db: &Db, args: ExportArgs) 
         byte_order_mark: args.bom,
     };
     let written = export(db, config, &wanted, &*session.progress()).await?;
-    if !written.unprinted.is_empty() {
-        let list =
-            |(c, number): (&char, &String)| format!("{c} (U+{:04X}, first in {number})", u32::from(*c));
-        let missing: Vec<String> = written.unprinted.iter().map(list).collect();
-        tracing::warn!(
-            "No font has {}: a question mark is printed instead; install fonts-noto-cjk, or name a font in [invoices]",
-            missing.join(", ")
-        );
-    }
+    printing::unprinted(&written.unprinted).iter().for_each(|warning| tracing::warn!("{warning}"));
     session.output.show(&to_json(&wanted, &written), || words(&wanted, &written));
     let whole = written.unfit.is_empty() && written.left_alone.is_empty();
     Ok(ExitCode::from(if whole { 0 } else { exit::PARTIAL }))

@@ -234,3 +234,26 @@ fn characters_that_no_font_has_are_told() {
     let answer = program.run(&args).exits(0).says(&["U+10FFFD", "fonts-noto-cjk"]);
     assert_eq!(answer.json()["unprinted"], serde_json::json!(["\u{10fffd}"]));
 }
+
+#[test]
+fn names_from_right_to_left_are_told_once_and_keep_no_document_back() {
+    let database = sqlite();
+    let program = world(&database, SETTINGS);
+    for (account, name) in [("delta", "שלום"), ("eps", "שלום شركة")] {
+        program.run(&["account", "add", account, "--name", name]).exits(0);
+        program.run(&["account", "verify", account]).exits(0);
+        program.run(&["account", "top-up", account, "100", "--reference", "cash"]).exits(0);
+        let order = program.json(&["order", "place", account, "sms-domestic-200"]);
+        let order = order["order_id"].as_str().expect("an order");
+        program.run(&["invoice", "issue", account, "--order", order]).exits(0);
+    }
+    let args = ["invoice", "export", "--month", "2026-04", "--format", "pdf", "--out", "out", "--json"];
+    let answer =
+        program.run(&args).exits(0).says(&["written from right to left: U+05D5 (first in QT-000004)"]);
+    assert_eq!(answer.stderr.matches("U+05D5").count(), 1, "{}", answer.shown());
+    assert!(!answer.stderr.contains("No font"), "{}", answer.shown());
+    assert_eq!(
+        (&answer.json()["written"], answer.json()["unprinted"].as_array().map(Vec::len)),
+        (&3.into(), Some(8))
+    );
+}

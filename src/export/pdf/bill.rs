@@ -2,9 +2,9 @@
 //! was paid and due when it was issued. All of it is fixed then, so that it is the same whenever it is drawn.
 
 use super::Printer;
-use super::frame::{ACROSS, Column, Set};
+use super::frame::{Column, Row, Set};
 use super::layout::count;
-use super::sheet::{LEFT, Mark, SMALL, Sheets};
+use super::sheet::{LEFT, Mark, Sheets};
 use super::words::BillWords;
 use crate::domain::bill::{Bill, Line, month_text};
 use crate::domain::invoice::Party;
@@ -23,8 +23,8 @@ pub struct Issued<'a> {
 /// The pages of a bill.
 pub fn pages(issued: Issued<'_>, printer: &Printer, words: &'static BillWords) -> Vec<Vec<Mark>> {
     let mut paper = Paper { sheets: Sheets::new(&printer.fonts), issued, printer, words };
-    let number = format!("{} {}", words.number, issued.bill.bill_id);
-    paper.sheets.letterhead(printer.logo.as_ref(), &issued.seller.name, words.bill, &number);
+    let number = (words.number, issued.bill.bill_id.as_str());
+    paper.sheets.letterhead(printer.logo.as_ref(), &issued.seller.name, words.bill, number);
     paper.facts();
     paper.table();
     paper.totals();
@@ -52,15 +52,10 @@ impl Paper<'_> {
         ]);
     }
 
-    fn make_room(&mut self, height: f32) -> bool {
-        let title = format!("{} {}", self.words.bill, self.issued.bill.bill_id);
-        self.sheets.make_room(height, &title)
-    }
-
     fn table(&mut self) {
         let (bill, words) = (self.issued.bill, self.words);
         if bill.lines.is_empty() {
-            self.note(words.nothing);
+            self.sheets.note(words.nothing);
             self.sheets.y += 10.0;
             return;
         }
@@ -76,15 +71,8 @@ impl Paper<'_> {
             column(words.settled, 36.0, Set::Wrapped),
             column(words.of, 51.28, Set::Wrapped),
         ];
-        self.sheets.head(LEFT, &columns);
-        for line in &bill.lines {
-            let cells = cells(line, words);
-            let height = self.sheets.height_of(&columns, &cells, 0.0);
-            if self.make_room(height) {
-                self.sheets.head(LEFT, &columns);
-            }
-            self.sheets.row(LEFT, &columns, &cells, height, "");
-        }
+        let row = |line| Row { cells: cells(line, words).into(), ..Row::default() };
+        self.sheets.table(LEFT, &columns, &bill.lines.iter().map(row).collect::<Vec<_>>());
         self.sheets.y += 16.0;
     }
 
@@ -95,29 +83,23 @@ impl Paper<'_> {
         let totals =
             [(words.total, bill.total, true), (words.paid, bill.paid, false), (words.due, due, true)];
         let totals = totals.map(|(label, amount, strong)| (label, money(amount), strong));
-        self.make_room(totals.len() as f32 * 19.0 + 15.0);
+        self.sheets.make_room(totals.len() as f32 * 19.0 + 15.0);
         self.sheets.y = self.sheets.totals(self.sheets.y, &totals) + 14.0;
     }
 
     fn notes(&mut self) {
         let (bill, words) = (self.issued.bill, self.words);
         if bill.lines.iter().any(|line| line.settled) {
-            self.note(words.note_settled);
+            self.sheets.note(words.note_settled);
         }
-        self.note(words.note_paid);
+        self.sheets.note(words.note_paid);
         if let Some(note) = &bill.note {
             let suspended = note.split(' ').next().filter(|count| count.parse::<i64>().is_ok());
             match (words.note_suspended, suspended) {
-                (Some(words), Some(count)) => self.note(&format!("{count} {words}")),
-                _ => self.note(&format!("{note}.")),
+                (Some(words), Some(count)) => self.sheets.note(&format!("{count} {words}")),
+                _ => self.sheets.note(&format!("{note}.")),
             }
         }
-    }
-
-    fn note(&mut self, note: &str) {
-        let lines = self.sheets.fonts.wrap(note, SMALL.size, ACROSS).len() as f32;
-        self.make_room(lines * SMALL.size * 1.4 + 6.0);
-        self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, ACROSS, note, SMALL) - 4.0;
     }
 }
 
@@ -143,7 +125,7 @@ mod tests {
     use crate::domain::period::{Month, Timestamp};
     use crate::export::invoice::tests::{money, sample};
     use crate::export::pdf::Language;
-    use crate::export::pdf::layout::tests::{assert_on_the_page, texts};
+    use crate::export::pdf::layout::tests::{assert_on_the_page, long_names, texts};
     use crate::export::pdf::tests::printer;
 
     fn line(kind: LineKind) -> Line {
@@ -214,6 +196,29 @@ mod tests {
             }
         }
         assert!(printer.fonts.take_missing().is_empty());
+    }
+
+    #[test]
+    fn the_longest_names_stay_on_the_page() {
+        for name in long_names() {
+            let long = |line: &Line| Line {
+                product: Some("sms.".repeat(16)),
+                template_type: Some("verification".repeat(5)),
+                country: Some("HONGKONG".to_owned()),
+                units: Some(i64::MAX),
+                amount: Micros(i64::MIN + 1),
+                reference: Some("x".repeat(80)),
+                ..line.clone()
+            };
+            let mut bill = bill(vec![long(&line(LineKind::Adjustment)); 40]);
+            (bill.total, bill.paid, bill.note) = (Micros(i64::MAX), Micros::ZERO, Some(name.clone()));
+            let seller = Party { name: name.clone(), ..sample().seller };
+            let (name, printer) = (&name[..name.len().min(600)], printer());
+            for language in [Language::English, Language::Chinese] {
+                let issued = Issued { bill: &bill, seller: &seller, name };
+                assert_on_the_page(&pages(issued, &printer, language.bill_words()), &printer);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which glyph prints a character, and how wide it is.
 //!
-//! The operator's own font comes first, then one that the program carries, then those of the system; a
-//! character that none of them has is remembered and printed as a question mark.
+//! The operator's own font comes first, then those that the program carries, then those of the system; a
+//! character that none of them has is remembered and printed as a question mark. So is one of a script that
+//! is written from right to left: in the order from left to right, and unjoined, nobody could read it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,11 @@ use skrifa::{FontRef, MetadataProvider};
 
 use super::PdfFault;
 
-/// Latin, and the Chinese that most names are written in: see assets/fonts.
-const CARRIED: &[u8] = include_bytes!("../../../assets/fonts/NotoSansSC-Subset.otf");
+/// Chinese with the scripts that its font has, and the letters of others that it lacks: see assets/fonts.
+const CARRIED: [&[u8]; 2] = [
+    include_bytes!("../../../assets/fonts/NotoSansSC-Subset.otf"),
+    include_bytes!("../../../assets/fonts/NotoSans-Subset.ttf"),
+];
 
 /// Fonts in the order in which they are asked.
 pub struct Fonts {
@@ -66,7 +70,7 @@ impl Fonts {
         if let Some(own) = own {
             faces.push(Face::new(own.into()).ok_or(PdfFault::NoFont)?);
         }
-        faces.extend(Face::new(CARRIED.into()));
+        faces.extend(CARRIED.into_iter().filter_map(|font| Face::new(font.into())));
         let state =
             State { faces, more: Some(Box::new(more)), known: BTreeMap::new(), missing: BTreeSet::new() };
         Ok(Fonts { state: RefCell::new(state) })
@@ -131,6 +135,28 @@ impl Fonts {
         }
         lines.iter().map(|line| line.trim_end().to_owned()).collect()
     }
+
+    /// What of a text has room on one line; dots tell that it goes on.
+    pub fn cut(&self, text: &str, size: f32, width: f32) -> String {
+        const MORE: &str = "...";
+        if self.width(text, size) <= width {
+            return text.to_owned();
+        }
+        let begins = self.wrap(text, size, width - self.width(MORE, size)).into_iter().next();
+        begins.unwrap_or_default() + MORE
+    }
+}
+
+/// Whether a character is of a script that is written from right to left, such as Hebrew or Arabic.
+pub fn is_right_to_left(c: char) -> bool {
+    const RIGHT_TO_LEFT: &[RangeInclusive<char>] = &[
+        '\u{590}'..='\u{8ff}',
+        '\u{fb1d}'..='\u{fdff}',
+        '\u{fe70}'..='\u{fefc}',
+        '\u{10800}'..='\u{10fff}',
+        '\u{1e800}'..='\u{1efff}',
+    ];
+    RIGHT_TO_LEFT.iter().any(|span| span.contains(&c))
 }
 
 /// What may not be parted: a word with the spaces after it, or one Chinese character with the marks that
@@ -180,8 +206,10 @@ impl State {
         if let Some(glyph) = self.known.get(&c) {
             return *glyph;
         }
-        let mut found = self.find(c, 0);
-        if found.is_none()
+        let can_be_set = !is_right_to_left(c);
+        let mut found = self.find(c, 0).filter(|_| can_be_set);
+        if can_be_set
+            && found.is_none()
             && let Some(more) = self.more.take()
         {
             let begins = self.faces.len();
@@ -252,6 +280,39 @@ mod tests {
         assert!(fonts.take_missing().is_empty());
         fonts.width("é短信发票（）：,.–·", 10.0);
         assert!(fonts.take_missing().is_empty());
+    }
+
+    #[test]
+    fn names_of_china_and_europe_are_printed_without_any_font_of_the_system() {
+        let fonts = fonts();
+        let places = "深圳市 骧 邕宁区 鄠邑区 甪直镇 埇桥区 氹仔 李镕 王喆 陈堃 张珺 玥";
+        let signs =
+            "，。、；：？！“”‘’（）【】《》〈〉「」『』〔〕…—～·￥％＃＆＊＋－／＝＠ＡＺａｚ０９①Ⅳ℃№→";
+        let names =
+            "カタカナ ひらがな ー Łódź Škoda Győr Iași İzmir Ærø Þór Việt Nam Đặng Москва Київ Ђорђе Ελλάδα";
+        fonts.width(&[places, signs, names].concat(), 10.0);
+        for block in ['\u{a0}'..='\u{24f}', '\u{1e00}'..='\u{1eff}', '\u{400}'..='\u{4ff}', 'ぁ'..='ゖ'] {
+            block.for_each(|c| _ = fonts.width(&c.to_string(), 10.0));
+        }
+        assert_eq!(fonts.take_missing(), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_is_written_from_right_to_left_is_told_and_not_asked_of_the_system() {
+        let fonts = Fonts::new(None, || panic!("the system is asked")).unwrap();
+        assert_eq!(fonts.wrap("שלום עולם", 10.0, 200.0), ["שלום עולם"]);
+        assert_eq!(fonts.take_missing(), "שלוםע".chars().collect());
+        assert_eq!(fonts.runs("شركة", 10.0)[0].glyphs.len(), 4);
+        assert_eq!(fonts.take_missing(), "شركة".chars().collect());
+    }
+
+    #[test]
+    fn a_line_that_is_cut_says_so() {
+        let fonts = fonts();
+        let width = fonts.width("mmmmmmmm", 10.0);
+        assert_eq!(fonts.cut("mmmmmmmm", 10.0, width), "mmmmmmmm");
+        let cut = fonts.cut("mmmmmmmmm", 10.0, width);
+        assert!(cut.ends_with("m...") && fonts.width(&cut, 10.0) <= width, "{cut}");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! pages as it takes, VAT by rate, totals, notes, and a foot on each page.
 
 use super::Printer;
-use super::frame::{ACROSS, Column, Set};
-use super::sheet::{Face, Ink, LEFT, Mark, SMALL, Sheets};
+use super::frame::{ACROSS, Column, Row, Set};
+use super::sheet::{Face, Ink, LEFT, Mark, SMALL, Sheets, Stack};
 use super::words::Words;
-use crate::domain::invoice::{InvoiceKind, InvoiceType, Party};
+use crate::domain::invoice::{InvoiceKind, InvoiceType, Party, VatShare};
 use crate::domain::money::Micros;
 use crate::export::invoice::{Document, cents, percent};
 
@@ -35,34 +35,34 @@ impl Paper<'_> {
     }
 
     fn letterhead(&mut self) {
-        let number = format!("{} {}", self.words.number, self.document.number());
+        let number = (self.words.number, self.document.number());
         let (whose, title) = (&self.document.invoice().seller.name, self.title());
-        self.sheets.letterhead(self.printer.logo.as_ref(), whose, title, &number);
+        self.sheets.letterhead(self.printer.logo.as_ref(), whose, title, number);
     }
 
     fn parties(&mut self) {
         let invoice = self.document.invoice();
-        let (top, gap) = (self.sheets.y, 24.0);
+        let gap = 24.0;
         let width = (ACROSS - gap) / 2.0;
-        let left = self.party(LEFT, top, width, self.words.seller, &invoice.seller);
-        let right = self.party(LEFT + width + gap, top, width, self.words.buyer, &invoice.buyer);
-        self.sheets.y = left.max(right) + 8.0;
+        let seller = self.party(LEFT, width, self.words.seller, &invoice.seller);
+        let buyer = self.party(LEFT + width + gap, width, self.words.buyer, &invoice.buyer);
+        self.sheets.side_by_side(vec![seller, buyer]);
+        self.sheets.y += 12.0;
     }
 
-    /// A party's block; gives where it ends.
-    fn party(&mut self, x: f32, top: f32, width: f32, role: &str, party: &Party) -> f32 {
-        self.sheets.text(x, top, role, SMALL.bold());
-        let name = Face::new(10.5, Ink::Text).bold();
-        let mut y = self.sheets.lines(x, top + 16.0, width, &party.name, name);
+    fn party(&self, x: f32, width: f32, role: &str, party: &Party) -> Stack {
+        let stack = |text: &str, face: Face| self.sheets.stack(x, width, text, face);
+        let name = stack(&party.name, Face::new(10.5, Ink::Text).bold());
+        let mut said = stack(role, SMALL.bold()).above(5.0, name);
         let words = self.words;
         let told =
             [(words.tax_id, &party.tax_id), (words.address, &party.address), (words.bank, &party.bank)];
         for (label, value) in told {
             if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-                y = self.sheets.lines(x, y, width, &format!("{label}: {value}"), Face::new(8.5, Ink::Text));
+                said = said.above(0.0, stack(&format!("{label}: {value}"), Face::new(8.5, Ink::Text)));
             }
         }
-        y
+        said
     }
 
     fn facts(&mut self) {
@@ -100,50 +100,40 @@ impl Paper<'_> {
         let words = self.words;
         let column = |heading, width, set| Column { heading, width, set };
         let columns = [
-            column("#", 22.0, Set::Left),
-            column(words.item, 159.28, Set::Wrapped),
+            column("#", 26.0, Set::Wrapped),
+            column(words.item, 155.28, Set::Wrapped),
             column(words.quantity, 62.0, Set::Right),
             column(words.unit_price, 68.0, Set::Right),
             column(words.net, 72.0, Set::Right),
             column(words.vat_rate, 40.0, Set::Right),
             column(words.gross, 72.0, Set::Right),
         ];
-        self.sheets.head(LEFT, &columns);
-        let invoice = self.document.invoice();
-        let mut number = 0;
-        let mut cells = |words: [String; 2], quantity: String, price: String, amounts: [String; 3]| {
-            number += 1;
-            let [net, rate, gross] = amounts;
-            ([number.to_string(), words[0].clone(), quantity, price, net, rate, gross], words[1].clone())
-        };
-        let mut rows = Vec::new();
-        for line in &invoice.lines {
-            let product = self.printer.names.get(&line.product).unwrap_or(&line.product);
-            let said = [line.description.clone(), product.clone()];
-            let amounts = [amount(line.net), format!("{} %", percent(line.vat_ppm)), amount(line.gross)];
-            rows.push(cells(said, count(line.units), unit_price(line.net, line.units), amounts));
-        }
-        for allowance in &invoice.allowances {
-            let minus = |of: Micros| amount(Micros(-of.0));
-            let amounts =
-                [minus(allowance.net), format!("{} %", percent(allowance.vat_ppm)), minus(allowance.gross)];
-            let said = [words.allowance.to_owned(), String::new()];
-            rows.push(cells(said, String::new(), String::new(), amounts));
-        }
-        for (cells, by_the_way) in rows {
-            let more = if by_the_way.is_empty() { 0.0 } else { 11.0 };
-            let height = self.sheets.height_of(&columns, &cells, more);
-            if self.make_room(height) {
-                self.sheets.head(LEFT, &columns);
-            }
-            self.sheets.row(LEFT, &columns, &cells, height, &by_the_way);
-        }
+        let rows = self.rows();
+        self.sheets.table(LEFT, &columns, &rows);
         self.sheets.y += 16.0;
     }
 
-    fn make_room(&mut self, height: f32) -> bool {
-        let title = format!("{} {}", self.title(), self.document.number());
-        self.sheets.make_room(height, &title)
+    /// What was supplied, and what refunds took back of it.
+    fn rows(&self) -> Vec<Row> {
+        let (invoice, words) = (self.document.invoice(), self.words);
+        let rate = |vat_ppm| format!("{} %", percent(vat_ppm));
+        let mut rows = Vec::new();
+        for line in &invoice.lines {
+            let product = self.printer.names.get(&line.product).unwrap_or(&line.product);
+            let counted = [count(line.units), unit_price(line.net, line.units)];
+            let amounts = [amount(line.net), rate(line.vat_ppm), amount(line.gross)];
+            rows.push((line.description.clone(), product.clone(), counted, amounts));
+        }
+        for allowance in &invoice.allowances {
+            let minus = |of: Micros| amount(Micros(-of.0));
+            let amounts = [minus(allowance.net), rate(allowance.vat_ppm), minus(allowance.gross)];
+            rows.push((words.allowance.to_owned(), String::new(), Default::default(), amounts));
+        }
+        let row = |(number, (item, by_the_way, counted, amounts)): (usize, (_, _, [_; 2], [_; 3]))| {
+            let cells = [number.to_string(), item].into_iter().chain(counted).chain(amounts).collect();
+            Row { cells, by_the_way, about: 1 }
+        };
+        (1..).zip(rows).map(row).collect()
     }
 
     /// VAT by rate on the left, totals on the right, on one page.
@@ -151,10 +141,10 @@ impl Paper<'_> {
         let invoice = self.document.invoice();
         let words = self.words;
         let totals = self.totals();
-        let rows = invoice.breakdown.len() as f32;
-        let height = (20.0 + rows * 19.0 + 20.0).max(totals.len() as f32 * 19.0 + 12.0);
-        self.make_room(height);
-        let top = self.sheets.y;
+        let height = 14.0 + Sheets::plain_height(invoice.breakdown.len());
+        self.sheets.make_room(height.max(totals.len() as f32 * 19.0 + 12.0));
+        let (top, page) = (self.sheets.y, self.sheets.pages.len());
+        let totals_end = self.sheets.totals(top, &totals);
         self.sheets.text(LEFT, top + 8.0, words.vat_summary, SMALL.bold());
         self.sheets.y = top + 14.0;
         let column = |heading, width| Column { heading, width, set: Set::Right };
@@ -164,15 +154,16 @@ impl Paper<'_> {
             column(words.vat, 70.0),
             column(words.gross, 74.0),
         ];
-        self.sheets.head(LEFT, &columns);
-        for share in &invoice.breakdown {
+        let row = |share: &VatShare| {
             let rate = format!("{} %", percent(share.vat_ppm));
-            let cells = [rate, amount(share.net), amount(share.vat), amount(share.gross)];
-            self.sheets.row(LEFT, &columns, &cells, 19.0, "");
+            let cells = vec![rate, amount(share.net), amount(share.vat), amount(share.gross)];
+            Row { cells, ..Row::default() }
+        };
+        self.sheets.table(LEFT, &columns, &invoice.breakdown.iter().map(row).collect::<Vec<_>>());
+        if self.sheets.pages.len() == page {
+            self.sheets.y = self.sheets.y.max(totals_end);
         }
-        let left_ends = self.sheets.y;
-        let right_ends = self.sheets.totals(top, &totals);
-        self.sheets.y = left_ends.max(right_ends) + 14.0;
+        self.sheets.y += 14.0;
     }
 
     fn totals(&self) -> Vec<(&'static str, String, bool)> {
@@ -198,8 +189,7 @@ impl Paper<'_> {
         let said = if self.document.is_credit_note() { words.note_credit } else { words.note_invoice };
         let fapiao = (self.document.invoice().seller.country == "CN").then_some(words.note_fapiao);
         for note in [said].into_iter().chain(fapiao) {
-            self.make_room(14.0);
-            self.sheets.y = self.sheets.lines(LEFT, self.sheets.y + 6.0, ACROSS, note, SMALL) - 4.0;
+            self.sheets.note(note);
         }
     }
 }
@@ -243,7 +233,7 @@ pub mod tests {
     use super::*;
     use crate::export::invoice::tests::{money, returned, sample};
     use crate::export::pdf::Language;
-    use crate::export::pdf::sheet::{HEIGHT, RIGHT};
+    use crate::export::pdf::sheet::{BOTTOM, HEIGHT, MARGIN, RIGHT};
     use crate::export::pdf::tests::printer;
 
     pub fn said(mark: &Mark) -> Option<&str> {
@@ -258,19 +248,41 @@ pub mod tests {
         pages.iter().map(|page| page.iter().filter_map(said).collect()).collect()
     }
 
+    /// No text leaves the margins, stands below the foot, or covers another.
     pub fn assert_on_the_page(pages: &[Vec<Mark>], printer: &Printer) {
-        for mark in pages.iter().flatten() {
-            if let Mark::Text { x, y, text, face } = mark {
+        for page in pages {
+            let mut boxes: Vec<(f32, f32, f32, f32, &str)> = Vec::new();
+            for mark in page {
+                let Mark::Text { x, y, text, face } = mark else { continue };
                 let right = x + printer.fonts.width(text, face.size);
-                assert!(*x >= LEFT - 0.1 && right <= RIGHT + 0.1 && *y < HEIGHT, "{text} is off the page");
+                let is_foot = *y == HEIGHT - 38.0;
+                assert!(*x >= LEFT - 0.1 && right <= RIGHT + 0.1, "{text} is off the page");
+                assert!(is_foot || (MARGIN..=BOTTOM).contains(y), "{text} is above or below the page");
+                let (top, bottom) = (y - face.size * 0.7, y + face.size * 0.15);
+                for (left, end, high, low, other) in &boxes {
+                    let apart = right <= *left || end <= x || bottom <= *high || *low <= top;
+                    assert!(apart, "{text} covers {other}");
+                }
+                boxes.push((*x, right, top, bottom, text));
             }
         }
+    }
+
+    /// Names as long as they may be: without a space, in wide letters, and in many scripts.
+    pub fn long_names() -> [String; 4] {
+        let mixed = "深圳市Łódź Škoda Ελλάδα Москва Việt Nam カタカナ（北京）株式会社，".repeat(5);
+        [
+            "W".repeat(1_000),
+            "深圳".repeat(160),
+            mixed,
+            "A product's name of many words that goes on ".repeat(22),
+        ]
     }
 
     #[test]
     fn long_documents_go_over_pages_with_their_heads_and_numbers() {
         let mut invoice = sample();
-        invoice.lines = (0..80).map(|_| invoice.lines[0].clone()).collect();
+        invoice.lines = (0..200).map(|_| invoice.lines[0].clone()).collect();
         let printer = printer();
         let pages = pages(Document::Invoice(&invoice), &printer, Language::English.words());
         let texts = texts(&pages);
@@ -279,10 +291,43 @@ pub mod tests {
             let number = format!("Page {} of {}", index + 1, texts.len());
             assert!(page.contains(&number.as_str()), "{page:?}");
         }
-        assert_eq!(texts.iter().filter(|page| page.contains(&"Quantity")).count(), texts.len());
-        let rows: Vec<&&str> = texts.iter().flatten().filter(|text| **text == "12,000").collect();
-        assert_eq!(rows.len(), 80);
+        let rows = |page: &Vec<&str>| page.iter().filter(|text| **text == "12,000").count();
+        assert!(texts.iter().all(|page| rows(page) == 0 || page.contains(&"Quantity")), "{texts:?}");
+        assert_eq!(texts.iter().map(rows).sum::<usize>(), 200);
         assert_on_the_page(&pages, &printer);
+    }
+
+    #[test]
+    fn the_longest_names_are_told_whole_and_stay_apart() {
+        for name in long_names() {
+            let mut invoice = returned();
+            for party in [&mut invoice.seller, &mut invoice.buyer] {
+                party.name = name.clone();
+                (party.address, party.bank) = (Some(name.clone()), Some(name.clone()));
+            }
+            invoice.account_id = "x".repeat(64);
+            invoice.lines = (0..30).map(|line| invoice.lines[line % 3].clone()).collect();
+            for line in &mut invoice.lines {
+                (line.gross, line.net, line.units) = (Micros(i64::MAX), Micros(i64::MAX / 100), i64::MAX);
+            }
+            // A line that is higher than a page.
+            invoice.lines[1].description = name.clone();
+            let long = invoice.lines.iter().map(|line| (line.product.clone(), name.clone()));
+            let printer = Printer { names: long.collect(), ..printer() };
+            let note = invoice.returned.as_ref().unwrap();
+            for document in [Document::Invoice(&invoice), Document::CreditNote(&invoice, note)] {
+                for language in [Language::English, Language::Chinese] {
+                    let pages = pages(document, &printer, language.words());
+                    assert_on_the_page(&pages, &printer);
+                    let letters = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+                    let told = letters(&texts(&pages).concat().concat());
+                    let last = letters(&name).chars().rev().take(5).collect::<Vec<_>>();
+                    let last: String = last.into_iter().rev().collect();
+                    assert!(told.matches(&last).count() > 30, "{last} is not in {told}");
+                }
+            }
+            assert!(printer.fonts.take_missing().is_empty());
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bill::Issued;
-pub use fonts::Fonts;
+pub use fonts::{Fonts, is_right_to_left};
 pub use press::Logo;
 pub use words::Language;
 
@@ -39,7 +39,7 @@ pub struct Printer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Printed {
     pub pdf: Vec<u8>,
-    /// Characters that no font has; question marks stand for them.
+    /// Characters that no font has, or that are written from right to left; question marks stand for them.
     pub missing: BTreeSet<char>,
 }
 

@@ -8,6 +8,8 @@ pub const HEIGHT: f32 = 841.89;
 pub const MARGIN: f32 = 50.0;
 /// Where the content ends; below it stands the foot.
 pub const BOTTOM: f32 = HEIGHT - 64.0;
+/// Where the content of a page begins that goes on with a document, below its title.
+pub const TOP: f32 = MARGIN + 22.0;
 pub const LEFT: f32 = MARGIN;
 pub const RIGHT: f32 = WIDTH - MARGIN;
 
@@ -90,21 +92,91 @@ pub struct Sheets<'a> {
     pub pages: Vec<Vec<Mark>>,
     /// How far down the page the next thing begins.
     pub y: f32,
+    /// Stands on top of each page but the first.
+    pub title: String,
+}
+
+/// Lines of text below each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stack {
+    x: f32,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Line {
+    text: String,
+    face: Face,
+    /// From its baseline to that of the next one.
+    step: f32,
+}
+
+impl Line {
+    fn new(text: String, face: Face) -> Line {
+        Line { text, face, step: face.size * 1.4 }
+    }
+}
+
+impl Stack {
+    pub fn height(&self) -> f32 {
+        self.lines.iter().map(|line| line.step).sum()
+    }
+
+    /// The same with more lines below, `apart` from its own, at their left end.
+    pub fn above(mut self, apart: f32, more: Stack) -> Stack {
+        if let Some(last) = self.lines.last_mut() {
+            last.step += apart;
+        }
+        self.lines.extend(more.lines);
+        self
+    }
+
+    /// Takes away what is below this height, but for the first line, and gives it.
+    fn cut(&mut self, height: f32) -> Stack {
+        let mut used = 0.0;
+        let fits = self.lines.iter().take_while(|line| {
+            used += line.step;
+            used <= height
+        });
+        let kept = fits.count().max(1).min(self.lines.len());
+        Stack { x: self.x, lines: self.lines.split_off(kept) }
+    }
+}
+
+/// Where the highest of stacks side by side ends below their top.
+pub fn height_of(stacks: &[Stack]) -> f32 {
+    stacks.iter().map(Stack::height).fold(0.0, f32::max)
+}
+
+/// Stacks side by side, in parts that are no higher than this: one, unless they are higher than a page.
+pub fn parts(mut stacks: Vec<Stack>, height: f32) -> Vec<Vec<Stack>> {
+    let mut parts = Vec::new();
+    loop {
+        let rest: Vec<Stack> = stacks.iter_mut().map(|stack| stack.cut(height)).collect();
+        parts.push(stacks);
+        if rest.iter().all(|stack| stack.lines.is_empty()) {
+            return parts;
+        }
+        stacks = rest;
+    }
 }
 
 impl<'a> Sheets<'a> {
     pub fn new(fonts: &'a Fonts) -> Sheets<'a> {
-        Sheets { fonts, pages: vec![Vec::new()], y: MARGIN }
+        Sheets { fonts, pages: vec![Vec::new()], y: MARGIN, title: String::new() }
     }
 
-    pub fn turn(&mut self) {
-        self.pages.push(Vec::new());
-        self.y = MARGIN;
-    }
-
-    /// Whether something of this height has room on the page.
-    pub fn has_room(&self, height: f32) -> bool {
-        self.y + height <= BOTTOM
+    /// Begins a page where something of this height has no room on this one; tells whether it did.
+    pub fn make_room(&mut self, height: f32) -> bool {
+        let turns = self.y + height > BOTTOM;
+        if turns {
+            self.pages.push(Vec::new());
+            let title = std::mem::take(&mut self.title);
+            self.text(LEFT, MARGIN + 8.0, &title, Face::new(9.0, Ink::Accent).bold());
+            self.title = title;
+            self.y = TOP;
+        }
+        turns
     }
 
     pub fn mark(&mut self, mark: Mark) {
@@ -119,19 +191,30 @@ impl<'a> Sheets<'a> {
 
     /// A text that ends at `right`, made smaller where it is wider than `width`.
     pub fn text_to(&mut self, right: f32, y: f32, text: &str, face: Face, width: f32) {
+        let stack = self.stack_to(right, text, face, width);
+        self.put(y, &stack);
+    }
+
+    /// A text over as many lines as it takes.
+    pub fn stack(&self, x: f32, width: f32, text: &str, face: Face) -> Stack {
+        let lines = self.fonts.wrap(text, face.size, width).into_iter();
+        Stack { x, lines: lines.map(|text| Line::new(text, face)).collect() }
+    }
+
+    /// A text on one line that ends at `right`, made smaller where it is wider than `width`.
+    pub fn stack_to(&self, right: f32, text: &str, face: Face, width: f32) -> Stack {
         let wide = self.fonts.width(text, face.size);
         let size = if wide > width { face.size * width / wide } else { face.size };
         let x = right - self.fonts.width(text, size);
-        self.text(x, y, text, Face { size, ..face });
+        Stack { x, lines: vec![Line::new(text.to_owned(), Face { size, ..face })] }
     }
 
-    /// Lines of a text below each other from `y` on; gives where the next one would be.
-    pub fn lines(&mut self, x: f32, y: f32, width: f32, text: &str, face: Face) -> f32 {
-        let step = face.size * 1.4;
+    /// Prints a stack, its first baseline at `y`; gives where the next line would be.
+    pub fn put(&mut self, y: f32, stack: &Stack) -> f32 {
         let mut y = y;
-        for line in self.fonts.wrap(text, face.size, width) {
-            self.text(x, y, &line, face);
-            y += step;
+        for line in &stack.lines {
+            self.text(stack.x, y, &line.text, line.face);
+            y += line.step;
         }
         y
     }

@@ -65,7 +65,7 @@ impl Drawer {
         let found = bills::find(&mut tx, &told.account_id, month.number()).await?;
         tx.rollback().await?;
         let bill = found.ok_or_else(|| Fault::Never("it is not in the books".to_owned()))?.bill;
-        let name = file_name(&told.account_id, month);
+        let name = printing::bill_file_name(&told.account_id, month);
         let (drawer, account_name) = (self.clone(), told.name.clone());
         let language = Language::of(&told.locale);
         // It reads fonts and takes its time: others are sent meanwhile.
@@ -82,31 +82,8 @@ impl Drawer {
         };
         let issued = Issued { bill, seller: &self.config.invoices.seller, name };
         let printed = kept.insert(printer).print_bill(issued, language).map_err(|fault| fault.to_string())?;
-        if !printed.missing.is_empty() {
-            let missing: Vec<String> =
-                printed.missing.iter().map(|c| format!("U+{:04X}", u32::from(*c))).collect();
-            let missing = missing.join(", ");
-            tracing::warn!("Bill {} has question marks where no font has {missing}", bill.bill_id);
-        }
+        let missing = printed.missing.into_iter().map(|c| (c, format!("bill {}", bill.bill_id))).collect();
+        printing::unprinted(&missing).iter().for_each(|warning| tracing::warn!("{warning}"));
         Ok(printed.pdf)
-    }
-}
-
-/// Plain on every system: what else an id may have becomes a dash.
-fn file_name(account_id: &str, month: Month) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let account: String = account_id.chars().map(plain).take(64).collect();
-    format!("bill-{account}-{month}.pdf")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_names_are_plain() {
-        let month: Month = "2026-03".parse().unwrap();
-        assert_eq!(file_name("acme", month), "bill-acme-2026-03.pdf");
-        assert_eq!(file_name("a@b:c+d/..\\\"\r\n短", month), "bill-a-b-c-d-..------2026-03.pdf");
     }
 }
