@@ -55,7 +55,7 @@ pub struct Written {
     pub left_alone: Vec<PathBuf>,
     /// Documents that could not be written in a format, each with the reason.
     pub unfit: Vec<(String, String)>,
-    /// Characters that no font has, with the first document that needed them.
+    /// Characters that can't be printed, with the first document that needed them.
     pub unprinted: BTreeMap<char, String>,
 }
 
@@ -152,35 +152,44 @@ impl<'a> Desk<'a> {
     }
 
     fn write_document(&mut self, document: Document<'_>, language: Language) -> Result<(), DeskError> {
-        let zone = self.config.zone;
-        for format in &self.wanted.formats {
-            let (ending, bytes) = match format {
-                Format::Csv => continue,
-                Format::Json => ("json", json::write(document, zone)),
-                Format::Fapiao => ("fapiao.json", fapiao::write(document, zone, &self.category)),
-                Format::Ubl => match ubl::write(document, zone) {
-                    Ok(bytes) => ("xml", bytes),
-                    Err(unfit) => {
-                        self.written.unfit.push((document.number().to_owned(), unfit.to_string()));
-                        continue;
-                    }
-                },
-                Format::Pdf => match self.print(document, language) {
-                    Ok(bytes) => ("pdf", bytes),
-                    Err(fault) => {
-                        self.written.unfit.push((document.number().to_owned(), fault.to_string()));
-                        continue;
-                    }
-                },
-            };
-            let path = self.wanted.dir.join(format!("{}.{ending}", document.stem()));
-            self.keep(path, &bytes)?;
+        for format in self.wanted.formats.clone() {
+            match self.written_as(format, document, language) {
+                None => {}
+                Some(Ok((ending, bytes))) => {
+                    let path = self.wanted.dir.join(format!("{}.{ending}", document.stem()));
+                    self.keep(path, &bytes)?;
+                }
+                Some(Err(unfit)) => self.written.unfit.push((document.number().to_owned(), unfit)),
+            }
         }
         if let Some([lines, summary]) = &mut self.sheets {
+            let zone = self.config.zone;
             lines.add(&csv::lines(document, zone))?;
             summary.add(&csv::summary(document, zone))?;
         }
         Ok(())
+    }
+
+    /// A document as a file of its own, with the ending of its name, or why it can't be one; None for CSV,
+    /// where many share a file.
+    fn written_as(
+        &mut self,
+        format: Format,
+        document: Document<'_>,
+        language: Language,
+    ) -> Option<Result<(&'static str, Vec<u8>), String>> {
+        let zone = self.config.zone;
+        let (ending, written) = match format {
+            Format::Csv => return None,
+            Format::Json => ("json", Ok(json::write(document, zone))),
+            Format::Fapiao => {
+                let written = fapiao::write(document, zone, &self.category);
+                ("fapiao.json", written.map_err(|unfit| unfit.to_string()))
+            }
+            Format::Ubl => ("xml", ubl::write(document, zone).map_err(|unfit| unfit.to_string())),
+            Format::Pdf => ("pdf", self.print(document, language).map_err(|fault| fault.to_string())),
+        };
+        Some(written.map(|bytes| (ending, bytes)))
     }
 
     fn print(&mut self, document: Document<'_>, language: Language) -> Result<Vec<u8>, PdfFault> {

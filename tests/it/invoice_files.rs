@@ -257,3 +257,30 @@ fn names_from_right_to_left_are_told_once_and_keep_no_document_back() {
         (&3.into(), Some(8))
     );
 }
+
+#[test]
+fn a_document_in_another_currency_is_no_fapiao() {
+    on_both(|database| {
+        let program = world(database, SETTINGS);
+        program.run(&["account", "add", "delta", "--name", "Delta", "--currency", "USD"]).exits(0);
+        program.run(&["account", "verify", "delta"]).exits(0);
+        program.run(&["account", "top-up", "delta", "1000", "--reference", "cash"]).exits(0);
+        let package = program.json(&["package", "list", "--account", "delta"]);
+        let package = package[0]["package"].as_str().expect("a package").to_owned();
+        let order = program.json(&["order", "place", "delta", &package]);
+        let order = order["order_id"].as_str().expect("an order");
+        program.run(&["invoice", "issue", "delta", "--order", order]).exits(0);
+        let args =
+            ["invoice", "export", "--month", "2026-04", "--format", "fapiao,json", "--out", "out", "--json"];
+        let told = program.run(&args).exits(3).json();
+        assert_eq!(told["unfit"][0]["number"], "QT-000004");
+        let reason = told["unfit"][0]["reason"].as_str().expect("a reason");
+        assert!(reason.contains("CNY") && reason.contains("USD"), "{reason}");
+        // Its other formats, and other documents, are written.
+        assert_eq!(
+            (told["unfit"].as_array().map(Vec::len), &told["written"]),
+            (Some(1), &3.into()),
+            "{told}"
+        );
+    });
+}
