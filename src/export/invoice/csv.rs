@@ -1,7 +1,7 @@
 //! CSV for spreadsheets, one line an invoice line, and a summary with one line a document. Credit notes
 //! and allowances count negative, so that each column sums to what was invoiced in the end.
 //!
-//! Lines end with CRLF. A text that a spreadsheet would take for a formula has an apostrophe before it;
+//! Lines end with CRLF. What a spreadsheet would take for a formula in a text has an apostrophe before it;
 //! numbers are left alone (F72).
 
 use csv::{Terminator, WriterBuilder};
@@ -101,11 +101,28 @@ fn about(document: Document<'_>, zone: Zone) -> Vec<String> {
     ]
 }
 
-/// A text that no spreadsheet takes for a formula, also not one that takes full-width signs for it.
+/// A text that no spreadsheet takes for a formula, also not one that takes full-width signs for it, or that
+/// parts cells at semicolons or tabs, as many do where commas part decimals: there each part is a cell.
 fn guarded(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
-    if formula { format!("'{text}") } else { text.to_owned() }
+    // Some take what begins with a tab or a line break for a formula by itself.
+    let mut guarded = if text.starts_with(['\t', '\r', '\n']) { "'".to_owned() } else { String::new() };
+    let mut rest = text;
+    loop {
+        let cell = rest.split_once(PARTS_CELLS).map_or(rest, |(cell, _)| cell);
+        // Some take spaces and quotes away before they look.
+        let seen = cell.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '"');
+        if seen.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) {
+            guarded.push('\'');
+        }
+        guarded.push_str(cell);
+        let Some(parts) = rest[cell.len()..].chars().next() else { return guarded };
+        guarded.push(parts);
+        rest = &rest[cell.len() + parts.len_utf8()..];
+    }
 }
+
+/// What parts cells or lines somewhere, within quotes, too.
+const PARTS_CELLS: [char; 4] = [';', '\t', '\r', '\n'];
 
 fn record(cells: Vec<String>) -> Vec<u8> {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
@@ -151,9 +168,22 @@ mod tests {
         let text = String::from_utf8(lines(Document::Invoice(&sample()), zone())).unwrap();
         assert!(text.contains(",'=Müller & Söhne <script>有限公司,"), "{text}");
         assert_eq!(text.matches("\r\n").count(), 5, "{text}");
-        for text in ["=1", "+1", "-1", "@a", "\ta", "\ra", "＝1"] {
+        let formulas =
+            ["=1", "+1", "-1", "@a", "＝1", "＋1", "－1", "＠a", " =1", "\u{a0}\"@a", "\u{3000}＝1"];
+        for text in formulas.into_iter().chain(["\ta", "\ra"]) {
             assert_eq!(guarded(text), format!("'{text}"));
         }
-        assert_eq!(guarded("a=1"), "a=1");
+        for text in ["a=1", "", "2026-03", "a; b", "'=1", "北京市；=1"] {
+            assert_eq!(guarded(text), text);
+        }
+        // What is a cell of its own elsewhere.
+        for (text, safe) in [
+            ("x;=1+1", "x;'=1+1"),
+            ("x; \"=1+1", "x;' \"=1+1"),
+            ("a\t=1\r\n@a;;-b", "a\t'=1\r\n'@a;;'-b"),
+            ("=1;+2", "'=1;'+2"),
+        ] {
+            assert_eq!(guarded(text), safe);
+        }
     }
 }
