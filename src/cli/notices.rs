@@ -15,7 +15,7 @@ use crate::domain::notice::{Channel, NoticeKind};
 use crate::domain::period::Zone;
 use crate::notify::address::{Mailbox, masked};
 use crate::notify::templates::Part;
-use crate::notify::{Parcel, Told, letter, sms, webhook, words};
+use crate::notify::{Attached, Parcel, Told, letter, sms, webhook, words};
 use crate::store::deliveries::{self, DeliveryRow};
 use crate::store::notices::Settings;
 
@@ -356,17 +356,34 @@ fn preview(
             let address = "somebody@quittance.example".to_owned();
             let parcel = Parcel { told: told.clone(), address, target: String::new(), attached: None };
             let letter = letter::write(&mail, templates, &parcel, now).map_err(Failure::config)?;
+            let attached = notices::sample_attachment(config, told).unwrap_or_else(|why| {
+                tracing::warn!("The letter would go without its bill: {why}");
+                None
+            });
             let json = json!({
                 "kind": kind,
                 "subject": part(Part::Subject)?,
                 "text": part(Part::Text)?,
                 "html": part(Part::Html)?,
                 "eml": letter.text,
+                "attachments": attached.iter().map(attachment_json).collect::<Vec<_>>(),
             });
-            let words = format!("{}\n\n{}", part(Part::Subject)?, part(Part::Text)?);
+            let mut words = format!("{}\n\n{}", part(Part::Subject)?, part(Part::Text)?);
+            if let Some(attached) = &attached {
+                let (name, kind, size) = (&attached.name, Attached::TYPE, count(bytes_of(attached)));
+                words = format!("{}\n\nAttached: {name}, {kind}, {size} bytes (a sample)", words.trim_end());
+            }
             (json, words)
         }
     })
+}
+
+fn attachment_json(attached: &Attached) -> Value {
+    json!({ "name": attached.name, "type": Attached::TYPE, "bytes": bytes_of(attached) })
+}
+
+fn bytes_of(attached: &Attached) -> i64 {
+    i64::try_from(attached.pdf.len()).unwrap_or(i64::MAX)
 }
 
 fn settings_json(account_id: &str, settings: &Settings) -> Value {

@@ -4,10 +4,12 @@
 use super::{DeskError, accounts};
 use crate::config::Config;
 use crate::domain::notice::{Channel, NoticeKind};
-use crate::domain::period::Timestamp;
-use crate::notify::Told;
+use crate::domain::period::{Month, Timestamp};
+use crate::export::pdf::{Issued, Language};
 use crate::notify::sample::{self, Size};
 use crate::notify::templates::Part;
+use crate::notify::{Attached, Told};
+use crate::printing;
 use crate::store::deliveries::{self, Place};
 use crate::store::notices::{self, NoticeRow, Settings};
 use crate::store::{Db, Tx};
@@ -167,4 +169,20 @@ pub async fn sample(
         told.currency = account.currency;
     }
     Ok(told)
+}
+
+/// What comes with the letter of a sample: for `bill_ready` a bill, drawn as those that are sent.
+///
+/// # Errors
+/// Why the letter would go without it.
+pub fn sample_attachment(config: &Config, told: &Told) -> Result<Option<Attached>, String> {
+    let month = told.text("month").and_then(|month| month.parse::<Month>().ok());
+    let Some(month) = month.filter(|_| told.kind == NoticeKind::BillReady) else { return Ok(None) };
+    let bill = sample::bill(told, month);
+    let issued = Issued { bill: &bill, seller: &config.invoices.seller, name: &told.name };
+    let printer = printing::printer(config).map_err(|fault| fault.to_string())?;
+    let printed =
+        printer.print_bill(issued, Language::of(&told.locale)).map_err(|fault| fault.to_string())?;
+    let name = printing::bill_file_name(&told.account_id, month);
+    Ok(Some(Attached { name, pdf: printed.pdf }))
 }

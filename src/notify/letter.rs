@@ -63,7 +63,7 @@ pub fn write(mail: &Mail, templates: &Templates, parcel: &Parcel, now: Timestamp
 
 /// A PDF as a part of a letter.
 fn pdf(attached: &Attached) -> Result<SinglePart, String> {
-    let kind = ContentType::parse("application/pdf").map_err(|error| error.to_string())?;
+    let kind = ContentType::parse(Attached::TYPE).map_err(|error| error.to_string())?;
     // Said rather than guessed, so that no byte of it is ever taken for a line end.
     let body = Body::new_with_encoding(attached.pdf.clone(), ContentTransferEncoding::Base64);
     let body = body.map_err(|_| format!("{} can't be encoded", attached.name))?;

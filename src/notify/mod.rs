@@ -98,6 +98,11 @@ pub struct Attached {
     pub pdf: Vec<u8>,
 }
 
+impl Attached {
+    /// Its media type.
+    pub const TYPE: &str = "application/pdf";
+}
+
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

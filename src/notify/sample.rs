@@ -1,9 +1,10 @@
 //! Notices as they might be: templates are checked and shown with them.
 
 use super::Told;
+use crate::domain::bill::{Bill, Line, LineKind};
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, NoticeKind};
-use crate::domain::period::{Timestamp, Zone};
+use crate::domain::period::{Month, Timestamp, Zone};
 
 /// How large the values of a sample are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,39 @@ pub fn told(kind: NoticeKind, locale: &str, zone: Zone, size: Size) -> Told {
         locale: locale.to_owned(),
         zone,
         unit: "message".to_owned(),
+    }
+}
+
+/// A bill of a month that the letter of a sample might bring, with its figures.
+pub fn bill(told: &Told, month: Month) -> Bill {
+    let money = |name: &str| match told.facts.iter().find(|(known, _)| known == name) {
+        Some((_, Fact::Money(amount))) => *amount,
+        _ => Micros::ZERO,
+    };
+    let line = Line {
+        kind: LineKind::Payg,
+        product: Some("sms-domestic".to_owned()),
+        template_type: Some("notification".to_owned()),
+        country: None,
+        units: Some(123_501),
+        unit_price: Some(Micros(40_000)),
+        amount: money("total"),
+        net: Micros::ZERO,
+        vat_ppm: None,
+        settled: false,
+        reference: None,
+    };
+    Bill {
+        bill_id: told.text("bill_id").unwrap_or_default().to_owned(),
+        account_id: told.account_id.clone(),
+        month: month.number(),
+        currency: told.currency.clone(),
+        lines: vec![line],
+        total: money("total"),
+        paid: money("paid"),
+        accrued: money("total"),
+        issued_at: told.at,
+        note: None,
     }
 }
 

@@ -198,6 +198,8 @@ fn three_failures_of_a_job_in_a_row_are_told_once_a_day() {
     assert!(told["facts"]["error"].as_str().unwrap().starts_with("these books are a copy"), "{told}");
 }
 
+const PDF: &str = "application/pdf";
+
 #[test]
 fn templates_of_the_operators_own_are_checked_and_used() {
     let database = sqlite();
@@ -212,6 +214,13 @@ fn templates_of_the_operators_own_are_checked_and_used() {
     program.run(&["check-config"]).exits(0);
     let preview = program.json(&["notice", "preview", "bill_ready", "--account", "acme-0"]);
     assert_eq!(preview["subject"], "Pay 4,940.04 CNY, Acme 短信 acme-0");
+    let attachment = &preview["attachments"][0];
+    assert_eq!((&attachment["name"], &attachment["type"]), (&json!("bill-acme-0-2026-02.pdf"), &json!(PDF)));
+    assert!(attachment["bytes"].as_u64().expect("a size") > 5_000, "{attachment}");
+    let shown = program.run(&["notice", "preview", "bill_ready", "--account", "acme-0"]).exits(0);
+    let last = shown.stdout.trim_end().lines().last().expect("a line").to_owned();
+    assert!(last.starts_with("Attached: bill-acme-0-2026-02.pdf, application/pdf, "), "{last}");
+    assert_eq!(program.json(&["notice", "preview", "overdue"])["attachments"], json!([]));
     let preview = program.json(&["notice", "preview", "bill_ready", "--locale", "zh-CN", "--channel", "sms"]);
     assert_eq!(preview["text"], "您的2026-02账单4,940.04 CNY，欠费12.34 CNY。");
     assert_eq!((&preview["segments"], letters(&program)), (&json!(1), 0));
