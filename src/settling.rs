@@ -97,13 +97,15 @@ impl<'c> GivingBack<'c> {
         let mut accounts = load_accounts(tx, &ids, from_month, Plans::EverDrawn).await?;
         let kinds = kinds::of_charges(tx, windows.iter().copied()).await?;
         let charges = settling::charges(tx, windows).await?;
+        let bought_at = settling::bought_at(tx, plans_that_paid(&charges)).await?;
         let settled = claims().map(|claim| (&*claim.message.account_id, claim.message.key));
         let mut settled = settling::settled_parts(tx, settled).await?;
         let billed = claims().filter(|claim| self.is_billed(claim)).map(|claim| &*claim.message.account_id);
         let mut prices = billed_prices(tx, billed.collect::<BTreeSet<_>>()).await?;
         let mut answers = Vec::new();
         for (id, claims) in together {
-            let paid: Vec<_> = claims.iter().map(|claim| paid(claim, &charges, &mut settled)).collect();
+            let paid: Vec<_> =
+                claims.iter().map(|claim| paid(claim, &charges, &bought_at, &mut settled)).collect();
             let prices = prices.remove(*id).unwrap_or_default();
             let kinds = kinds.get(*id);
             answers.push(match accounts.remove(*id) {
@@ -228,17 +230,33 @@ fn buyer(account: &Account, kind: Kind) -> Buyer<'_> {
     Buyer { account_id: &account.account_id, kind: kind.as_str(), currency: &account.currency }
 }
 
+fn plans_that_paid(charges: &BTreeMap<ChargeKey, Vec<Charge>>) -> BTreeSet<(&str, i64)> {
+    let mut plans = BTreeSet::new();
+    for (key, charges) in charges {
+        for charge in charges {
+            if let Payer::Plan(plan_no) = charge.payer {
+                plans.insert((&*key.account_id, plan_no));
+            }
+        }
+    }
+    plans
+}
+
 /// The failed units of a claim by who paid for them; None where nothing of it is left to give back. What
 /// is claimed now counts as given back for the claims after it.
 fn paid(
     claim: &Claim<'_>,
     charges: &BTreeMap<ChargeKey, Vec<Charge>>,
+    bought_at: &BTreeMap<(String, i64), Timestamp>,
     settled: &mut BTreeMap<settling::MessageOf, SettledParts>,
 ) -> Option<Vec<Paid>> {
     let message = claim.message;
     let charges = charges.get(&claim.charged).map_or(&[][..], Vec::as_slice);
     let settled = settled.entry((message.account_id.to_string(), message.key)).or_default();
-    let paid = failed_units(charges, message.place, message.units, claim.part, settled)?;
+    let mut paid = failed_units(charges, message.place, message.units, claim.part, settled)?;
+    for part in &mut paid {
+        part.bought_at = bought_at.get(&(message.account_id.to_string(), part.payer.number())).copied();
+    }
     settled.returned.push(claim.part);
     Some(paid)
 }

@@ -143,7 +143,7 @@ async fn not_offset(
     let mut rates: BTreeMap<i64, Micros> = BTreeMap::new();
     for of in refunds {
         if let Some(product) = config.catalog.get(&of.product) {
-            let rate = rates.entry(product.vat_at(of.charged_at)).or_default();
+            let rate = rates.entry(product.vat_at(of.sold_at)).or_default();
             *rate = Micros(rate.0.saturating_add(of.amount.0));
         }
     }

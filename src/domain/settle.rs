@@ -43,6 +43,8 @@ pub struct Paid {
     pub net: Micros,
     /// What a unit was billed at, where the month's end made that another price (D51).
     pub billed_price: Option<Micros>,
+    /// When the plan that paid was bought. None: they were sold in the window in which they were charged.
+    pub bought_at: Option<Timestamp>,
 }
 
 /// Who paid for the charged units of a message, from the charges of its class, window and run.
@@ -61,6 +63,7 @@ pub fn paid_units(charges: &[Charge], place: Place, units: i64) -> Vec<Paid> {
             unit_price: charge.unit_price,
             net: charge.net.share_rounded(units, charge.units.max(1)),
             billed_price: None,
+            bought_at: None,
         })
         .collect()
 }
@@ -297,7 +300,8 @@ impl Settler<'_> {
         let billed_price = piece.billed_price.filter(|_| failure.billed && piece.payer == Payer::Payg);
         let unit_price = billed_price.or(piece.unit_price);
         let gross = unit_price.unwrap_or_default().times(piece.units)?;
-        let vat_ppm = failure.product.vat_at(failure.window);
+        // Value left its order at the VAT rate of that day, and comes out of what was invoiced at that rate.
+        let vat_ppm = failure.product.vat_at(piece.bought_at.unwrap_or(failure.window));
         let currency = self.account.currency.clone();
         let (to, net) = match piece.payer {
             Payer::Payg if !failure.billed => {

@@ -40,21 +40,22 @@ impl Quota {
     }
 }
 
-/// Money for failures of units that were on a bill, or bought by an order: by product and charged window.
+/// Money for failures of units that were on a bill, or bought by an order: by product and time of the sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refunded {
     pub kind: InvoiceKind,
     /// The bill's month, the order's id.
     pub reference: String,
     pub product: String,
-    pub charged_at: Timestamp,
+    /// The window that was billed, or when the order was placed: it tells the VAT rate.
+    pub sold_at: Timestamp,
     pub amount: Micros,
 }
 
 /// Of an order that was refunded nothing is invoiced, so nothing has to go back.
 const REFUNDS: &str = "select o.order_id, case when r.from_plan = 0 then (select min(m.month) from bill_months m \
       where m.ends_at > r.window_start and m.charge_run >= r.charge_run) end as month, \
-    r.product, r.window_start, r.amount from returns r \
+    r.product, coalesce(o.placed_at, r.window_start) as sold_at, r.amount from returns r \
     left join plans p on p.account_id = r.account_id and p.plan_no = r.from_plan \
     left join orders o on o.account_id = p.account_id and o.order_no = p.order_no \
     where r.account_id = $1 and r.money_to = 'balance' and coalesce(o.status, '') <> 'refunded'";
@@ -62,9 +63,9 @@ const REFUNDS: &str = "select o.order_id, case when r.from_plan = 0 then (select
 /// The refunds of what an account paid: those of a bill that is not paid yet lower what is due of it.
 async fn refunds(tx: &mut Tx, account_id: &str, unpaid: &[Month]) -> Result<Vec<Refunded>, StoreError> {
     let sql = format!(
-        "select f.order_id, f.month, f.product, f.window_start, cast(sum(f.amount) as bigint) from ({REFUNDS}) f \
-         group by f.order_id, f.month, f.product, f.window_start \
-         order by f.window_start, f.product, f.month, f.order_id"
+        "select f.order_id, f.month, f.product, f.sold_at, cast(sum(f.amount) as bigint) from ({REFUNDS}) f \
+         group by f.order_id, f.month, f.product, f.sold_at \
+         order by f.sold_at, f.product, f.month, f.order_id"
     );
     let refunded = |row: &Row| {
         let (order_id, month) = (row.opt_text(0)?, row.opt_int(1)?);
@@ -72,7 +73,7 @@ async fn refunds(tx: &mut Tx, account_id: &str, unpaid: &[Month]) -> Result<Vec<
             kind: if order_id.is_some() { InvoiceKind::Order } else { InvoiceKind::Bill },
             reference: order_id.or(month.map(month_text)).unwrap_or_default(),
             product: row.text(2)?,
-            charged_at: Timestamp(row.int(3)?),
+            sold_at: Timestamp(row.int(3)?),
             amount: Micros(row.int(4)?),
         })
     };

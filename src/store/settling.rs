@@ -135,6 +135,21 @@ fn charge(row: &Row) -> Result<Charge, StoreError> {
     })
 }
 
+/// When plans were bought, by their accounts and numbers.
+pub async fn bought_at(
+    tx: &mut Tx,
+    plans: impl IntoIterator<Item = (&str, i64)>,
+) -> Result<BTreeMap<(String, i64), Timestamp>, StoreError> {
+    let rows = plans.into_iter().map(|(account, plan_no)| values![account, plan_no]).collect();
+    let select = "select p.account_id, p.plan_no, p.effective_at from v join plans p \
+                  on p.account_id = v.account_id and p.plan_no = v.plan_no";
+    let bought = |row: &Row| Ok(((row.text(0)?, row.int(1)?), Timestamp(row.int(2)?)));
+    tx.look_up_one_by_one(true).await?;
+    let rows = super::many::rows_with(tx, "account_id, plan_no", rows, select).await?;
+    tx.look_up_one_by_one(false).await?;
+    rows.iter().map(bought).collect()
+}
+
 /// An account and the key of one of its messages.
 pub type MessageOf = (String, MessageKey);
 

@@ -32,7 +32,8 @@ impl Recount<'_> {
     }
 
     /// Of money for plan units, and of such whose bill had another price, what the customer gets is not what
-    /// the units were worth: VAT is split off the money, and the rest is the difference.
+    /// the units were worth: VAT is split off the money, at the rate of when they or their plan were sold, and
+    /// the rest is the difference.
     pub(super) fn split_money_back(&mut self) {
         let history = self.history;
         for MoneyBack { run_no, class, window, charge_run, from_plan, amount, net } in &history.money_back {
@@ -42,7 +43,9 @@ impl Recount<'_> {
             if *from_plan == 0 && self.billed(&charged, *run_no).flatten().is_none() {
                 continue;
             }
-            let of_net = net_of(i128::from(*amount), i128::from(product.vat_at(Timestamp(*window))));
+            let plan = history.plans.iter().find(|plan| plan.plan_no == *from_plan);
+            let sold_at = Timestamp(plan.map_or(*window, |plan| plan.effective_at));
+            let of_net = net_of(i128::from(*amount), i128::from(product.vat_at(sold_at)));
             self.add("refund difference", of_net - i128::from(*net));
         }
     }

@@ -78,7 +78,14 @@ fn account(plans: Vec<Plan>) -> Account {
 
 fn by_plan(plan_no: i64, units: i64) -> Paid {
     let net = Micros(units * 4 * CENT);
-    Paid { payer: Payer::Plan(plan_no), units, unit_price: Some(Micros(5 * CENT)), net, billed_price: None }
+    Paid {
+        payer: Payer::Plan(plan_no),
+        units,
+        unit_price: Some(Micros(5 * CENT)),
+        net,
+        billed_price: None,
+        bought_at: None,
+    }
 }
 
 fn by_payg(account: &mut Account, units: i64) -> Paid {
@@ -86,7 +93,14 @@ fn by_payg(account: &mut Account, units: i64) -> Paid {
     let accrual = account.accruals.entry((MONTH, "sms".into(), 60_000)).or_default();
     let net = accrual.add(gross, 60_000).unwrap();
     account.funds.unbilled = account.funds.unbilled.plus(gross).unwrap();
-    Paid { payer: Payer::Payg, units, unit_price: Some(Micros(5 * CENT)), net, billed_price: None }
+    Paid {
+        payer: Payer::Payg,
+        units,
+        unit_price: Some(Micros(5 * CENT)),
+        net,
+        billed_price: None,
+        bought_at: None,
+    }
 }
 
 fn failure<'a>(product: &'a Product, paid: &[Paid]) -> Failure<'a> {
@@ -213,6 +227,20 @@ fn money_for_plan_units_costs_the_difference_and_pays_what_is_due_first() {
     );
 }
 
+/// 106 units at five cents are 5.30: at 6 % 5.00 and 0.30, at 9 % 4.862385 and 0.437615.
+#[test]
+fn money_for_plan_units_takes_back_vat_at_the_rate_at_which_the_plan_was_bought() {
+    let dearer = VatRate { from: NINE, ppm: 90_000 };
+    let product = Product { vat: vec![sms().vat[0], dearer], ..sms() };
+    let vat = |bought_at| {
+        let failed = failure(&product, &[Paid { bought_at: Some(bought_at), ..by_plan(1, 106) }]);
+        let (_, settled) = settle(&mut account(vec![]), &[failed]);
+        postings(&settled.entries[0]).into_iter().find(|posting| posting.contains("VAT")).unwrap()
+    };
+    assert_eq!(vat(Timestamp(NINE.0 - 1)), "Liabilities:VAT:Pending 0: 300000");
+    assert_eq!(vat(NINE), "Liabilities:VAT:Pending 0: 437615");
+}
+
 #[test]
 fn a_failure_of_a_billed_month_is_money_on_the_balance() {
     let product = sms();
@@ -223,6 +251,7 @@ fn a_failure_of_a_billed_month_is_money_on_the_balance() {
         unit_price: Some(Micros(5 * CENT)),
         net: Micros(47_170),
         billed_price: None,
+        bought_at: None,
     };
     let failure = Failure { billed: true, ..failure(&product, &[paid]) };
     assert_eq!(settle(&mut acme, &[failure]).0, [["1 at 0.05 to the balance"]]);
