@@ -1,22 +1,20 @@
 //! Invoices: issued for a bill or an order once it is paid, returned whole, and for whom
 //! (R59-R61, R78-R83, R122, D28, D29, D84).
 
-use std::collections::BTreeMap;
-
 use super::{DeskError, accounts};
 use crate::config::Config;
 use crate::domain::account::Kind;
 use crate::domain::bill::{Bill, LineKind};
 use crate::domain::countries::is_of_the_standard;
 use crate::domain::invoice::{
-    CENT, CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceRefusal, InvoiceType, Party,
-    Supply, figures, invoice_id, is_printable,
+    CreditCode, CreditNote, Deficit, Figures, Invoice, InvoiceKind, InvoiceType, Party, Supply, figures,
+    invoice_id, is_printable,
 };
 use crate::domain::ledger::{Cause, Entry, Ledger, LedgerFault};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 use crate::store::accounts::{AccountRow, save};
-use crate::store::invoice_quota::{self, Refunded};
+use crate::store::invoice_quota;
 use crate::store::invoices::{self, Kept, OrderDocument};
 use crate::store::{Db, StoreError, Tx, bills};
 
@@ -85,15 +83,8 @@ pub async fn issue_in(
     }
     let buyer = buyer(tx, &account, invoice_type).await?;
     let (amount, refunds) = invoice_quota::to_offset(tx, account_id, (kind, &reference)).await?;
-    let own = refunds.iter().filter(|of| (of.kind, of.reference.as_str()) == (kind, &reference));
-    let own: i64 = own.map(|of| of.amount.0).sum();
-    // No other invoice can bear what nobody invoiced.
-    if own > 0 && document.amount.0 - own < CENT {
-        let what = format!("{} {reference} of account `{account_id}`", kind.as_str());
-        let text = format!("{what}: all of it was given back, nothing is left to invoice");
-        return Err(DeskError::refused(InvoiceRefusal::Nothing.code(), text));
-    }
-    let deficit = Deficit { amount, rates: not_offset(tx, config, account_id, &refunds).await? };
+    let lowered = invoices::offsets(tx, account_id).await?;
+    let deficit = Deficit::of(amount, (kind, &reference), &refunds, &lowered, &config.catalog);
     let reckoned = figures(&document.supplies, document.amount, &deficit, &config.invoices.content);
     let Figures { lines, allowances, breakdown, net, vat, total } = reckoned.map_err(|refusal| {
         let text = format!("{} {reference} of account `{account_id}`: {refusal}", kind.as_str());
@@ -131,27 +122,6 @@ pub async fn issue_in(
     }
     post(tx, &account, Cause::Invoice { invoice_no }, vat, now).await?;
     Ok(invoice)
-}
-
-/// What refunds took back under each VAT rate, less what invoices were lowered by under it.
-async fn not_offset(
-    tx: &mut Tx,
-    config: &Config,
-    account_id: &str,
-    refunds: &[Refunded],
-) -> Result<BTreeMap<i64, Micros>, DeskError> {
-    let mut rates: BTreeMap<i64, Micros> = BTreeMap::new();
-    for of in refunds {
-        if let Some(product) = config.catalog.get(&of.product) {
-            let rate = rates.entry(product.vat_at(of.sold_at)).or_default();
-            *rate = Micros(rate.0.saturating_add(of.amount.0));
-        }
-    }
-    for less in invoices::offsets(tx, account_id).await? {
-        let rate = rates.entry(less.vat_ppm).or_default();
-        *rate = Micros(rate.0.saturating_sub(less.gross.0));
-    }
-    Ok(rates)
 }
 
 /// `QT-000001`.

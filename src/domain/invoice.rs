@@ -5,10 +5,13 @@
 //! to a hundredth, and not line by line, so that a document is never a cent off itself. What refunds took
 //! back is an allowance of the invoice of its bill or order, or, where that was issued before, of the next one.
 
+mod deficit;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+pub use self::deficit::{Deficit, Refunded};
 use super::money::{Micros, MoneyFault};
 use super::period::Timestamp;
 
@@ -186,6 +189,8 @@ pub struct Figures {
 /// Why there is no invoice, in order of precedence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvoiceRefusal {
+    #[error("all of it was given back, nothing is left to invoice")]
+    GivenBack,
     #[error("nothing was paid for it that could be invoiced")]
     Nothing,
     #[error(
@@ -201,7 +206,7 @@ impl InvoiceRefusal {
     /// The name that scripts read.
     pub fn code(&self) -> &'static str {
         match self {
-            InvoiceRefusal::Nothing => "nothing_to_invoice",
+            InvoiceRefusal::GivenBack | InvoiceRefusal::Nothing => "nothing_to_invoice",
             InvoiceRefusal::Deficit { .. } => "invoice_deficit",
             InvoiceRefusal::Money(_) => "amount_out_of_range",
         }
@@ -211,15 +216,6 @@ impl InvoiceRefusal {
 /// A hundredth of the currency unit in micro-units: what invoices are counted in (D13).
 pub const CENT: i64 = 10_000;
 
-/// What refunds took back of what an invoice is about, and of what earlier ones were about: it is lowered by it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deficit {
-    pub amount: Micros,
-    /// What of it was supplied under each VAT rate, in millionths: under that rate the VAT comes back, also
-    /// where the next invoice has no supply of it.
-    pub rates: BTreeMap<i64, Micros>,
-}
-
 /// Reckons an invoice over `amount`, what was paid for the supplies, less a deficit.
 ///
 /// # Example: paid and invoiced 1,200, refunded 200; the next 500 are invoiced as 300
@@ -228,7 +224,8 @@ pub struct Deficit {
 /// use quittance::domain::money::Micros;
 /// let money = |text: &str| Micros::parse(text).unwrap();
 /// let supply = Supply { product: "sms-domestic".into(), units: 9, vat_ppm: 60_000, amount: money("500") };
-/// let deficit = Deficit { amount: money("200"), rates: [(60_000, money("200"))].into() };
+/// let rates = [(60_000, money("200"))].into();
+/// let deficit = Deficit { amount: money("200"), rates, ..Deficit::default() };
 /// let invoice = figures(&[supply], money("500"), &deficit, "Technical service fee").unwrap();
 /// assert_eq!((invoice.total, invoice.net, invoice.vat), (money("300"), money("283.02"), money("16.98")));
 /// ```
@@ -238,6 +235,9 @@ pub fn figures(
     deficit: &Deficit,
     content: &str,
 ) -> Result<Figures, InvoiceRefusal> {
+    if deficit.own > Micros::ZERO && amount.minus(deficit.own)?.0 < CENT {
+        return Err(InvoiceRefusal::GivenBack);
+    }
     let amount = Micros(amount.0.div_euclid(CENT) * CENT);
     if amount <= Micros::ZERO {
         return Err(InvoiceRefusal::Nothing);

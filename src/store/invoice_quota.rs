@@ -7,7 +7,7 @@ use super::db::{Row, Tx, values};
 use super::error::StoreError;
 use super::invoices::{STANDING, order, standing};
 use crate::domain::bill::month_text;
-use crate::domain::invoice::InvoiceKind;
+use crate::domain::invoice::{InvoiceKind, Refunded};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 
@@ -38,18 +38,6 @@ impl Quota {
     fn not_offset(&self) -> Micros {
         Micros(self.refunds.0 - (self.invoiced_documents.0 - self.invoiced.0))
     }
-}
-
-/// Money for failures of units that were on a bill, or bought by an order: by product and time of the sale.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refunded {
-    pub kind: InvoiceKind,
-    /// The bill's month, the order's id.
-    pub reference: String,
-    pub product: String,
-    /// The window that was billed, or when the order was placed: it tells the VAT rate.
-    pub sold_at: Timestamp,
-    pub amount: Micros,
 }
 
 /// Of an order that was refunded nothing is invoiced, so nothing has to go back.
@@ -129,7 +117,7 @@ pub async fn to_offset(
     let (quota, mut refunds) = load(tx, account_id).await?;
     let mut to_offset = quota.not_offset();
     let mut sums: BTreeMap<(InvoiceKind, String), i64> = BTreeMap::new();
-    for of in refunds.iter().filter(|of| (of.kind, of.reference.as_str()) != (kind, reference)) {
+    for of in refunds.iter().filter(|of| !of.is_of(kind, reference)) {
         *sums.entry((of.kind, of.reference.clone())).or_default() += of.amount.0;
     }
     for ((kind, reference), refunded) in sums {
@@ -139,7 +127,7 @@ pub async fn to_offset(
         let borne = paid(tx, account_id, kind, &reference).await?.0.clamp(0, refunded.max(0));
         to_offset = Micros(to_offset.0 - borne);
         if borne == refunded {
-            refunds.retain(|of| of.kind != kind || of.reference != reference);
+            refunds.retain(|of| !of.is_of(kind, &reference));
         }
     }
     Ok((to_offset, refunds))

@@ -60,7 +60,8 @@ fn invoice() -> impl Strategy<Value = Invoice> {
             let owed = Micros(sum.max(0) / 1_000 * owed * i64::from(owed > 50));
             // Also under rates that the invoice itself does not have.
             let rates = [60_000, 90_000].map(|rate| (rate, Micros(owed.0 / 2))).into();
-            let owed = Deficit { amount: owed, rates: if special { rates } else { BTreeMap::new() } };
+            let rates = if special { rates } else { BTreeMap::new() };
+            let owed = Deficit { amount: owed, rates, ..Deficit::default() };
             let figures = figures(&supplies, Micros(sum), &owed, "技术服务费 & <more>").ok()?;
             let party = |name: &str, tax_id: Option<&str>| Party {
                 name: name.into(),

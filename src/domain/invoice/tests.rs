@@ -11,7 +11,8 @@ fn supply(product: &str, vat_ppm: i64, amount: &str) -> Supply {
 }
 
 fn owed(amount: Micros, rates: &[(i64, &str)]) -> Deficit {
-    Deficit { amount, rates: rates.iter().map(|(rate, gross)| (*rate, money(gross))).collect() }
+    let rates = rates.iter().map(|(rate, gross)| (*rate, money(gross))).collect();
+    Deficit { amount, rates, ..Deficit::default() }
 }
 
 fn reckon(supplies: &[Supply], amount: &str, deficit: &str) -> Result<Figures, InvoiceRefusal> {
@@ -62,6 +63,20 @@ fn a_deficit_keeps_the_rates_that_it_was_supplied_under() {
     assert_eq!(shares(&[(60_000, "100"), (90_000, "100")]), (vec![half, rest], money("27.37")));
     // What was offset under a rate too far is not given a second time.
     assert_eq!(shares(&[(60_000, "-5"), (90_000, "205")]).1, money("24.77"));
+}
+
+/// No other invoice can bear what was given back of something that nobody invoiced.
+#[test]
+fn of_what_was_given_back_whole_nothing_is_invoiced() {
+    let supplies = [supply("a", 60_000, "5")];
+    let given_back = |own: &str| {
+        let deficit = Deficit { own: money(own), ..owed(money(own), &[]) };
+        figures(&supplies, money("5"), &deficit, "fee").map(|invoice| invoice.total)
+    };
+    assert_eq!(given_back("5"), Err(InvoiceRefusal::GivenBack));
+    assert_eq!(given_back("4.991"), Err(InvoiceRefusal::GivenBack));
+    assert_eq!(given_back("4.99"), Ok(money("0.01")));
+    assert_eq!(InvoiceRefusal::GivenBack.code(), "nothing_to_invoice");
 }
 
 #[test]
@@ -122,7 +137,7 @@ proptest! {
         let sum: i64 = parts.iter().map(|(_, _, amount)| amount).sum();
         let amount = Micros((sum + rest / 2) / CENT * CENT);
         let rates = rates.into_iter().map(|(rate, gross)| (rate, Micros(gross))).collect();
-        let deficit = Deficit { amount: Micros(deficit), rates };
+        let deficit = Deficit { amount: Micros(deficit), rates, ..Deficit::default() };
         if let Ok(invoice) = figures(&supplies, amount, &deficit, "fee") {
             let owed = (deficit.amount.0 + CENT - 1) / CENT * CENT;
             prop_assert_eq!(invoice.total.0, amount.0 - owed);
