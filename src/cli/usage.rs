@@ -97,6 +97,7 @@ fn counts_json(counts: &Counts) -> Value {
         "billed": billed,
         "allowance": counts.allowance,
         "given_back": counts.given_back(),
+        "approved": counts.approved,
         "failed_billed": counts.failed_billed(),
         "suspense": counts.suspense,
         "uncharged": counts.uncharged,

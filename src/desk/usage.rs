@@ -52,7 +52,8 @@ pub fn explained(counts: &Counts) -> Vec<String> {
     let mut sum = format!("{} submitted = {} billed", counts.submitted, counts.billed);
     let others = [
         (counts.allowance, "free"),
-        (counts.given_back(), "given back or not charged"),
+        (counts.given_back() - counts.approved, "given back or not charged"),
+        (counts.approved, "given back by approval when it was final"),
         (counts.suspense, "in suspense"),
         (counts.uncharged, "not charged yet"),
     ];

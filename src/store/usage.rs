@@ -3,7 +3,7 @@
 //! Days that are final are kept as counts, written once. Younger days are counted from their messages
 //! each time: the batches of these days lead to the messages, and each message to its first final
 //! receipt. What was billed is what was charged less what was given back, so that it can't differ from
-//! the bill; what an operator gives back of a day that is final is on the bill alone.
+//! the bill; what an operator gives back of what is final is taken off whenever it is told.
 
 mod counting;
 mod listing;
@@ -37,6 +37,10 @@ pub struct Counts {
     pub allowance: i64,
     /// Charged and not given back: delivered, or not yet receipted (R129).
     pub billed: i64,
+    /// Given back by an operator when the charge was final already (D47).
+    pub approved: i64,
+    /// Those of them that are among the failed, since their receipts had come in time (D67, D77).
+    pub approved_failed: i64,
     /// Submitted and waiting in suspense: pending, and not billed (D82).
     pub suspense: i64,
     /// Submitted since the last charging run.
@@ -59,7 +63,7 @@ impl Counts {
         self.submitted - self.delivered - self.failed - self.unknown
     }
 
-    /// Units that failed and cost nothing: given back, or never charged (R86, R123).
+    /// Units that failed and cost nothing: given back, the approved ones too, or never charged (R86, R123).
     pub fn given_back(&self) -> i64 {
         self.submitted - self.billed - self.allowance - self.suspense - self.uncharged
     }
@@ -68,7 +72,8 @@ impl Counts {
     pub fn failed_billed(&self) -> i64 {
         // An operator may have given back what was delivered by the first receipt (D15).
         // Which of them were free is not known here: all that can be.
-        (self.failed - self.given_back() - self.allowance).max(0)
+        let given_back = self.given_back() - self.approved + self.approved_failed;
+        (self.failed - given_back - self.allowance).max(0)
     }
 
     pub fn add(&mut self, more: &Counts) {
@@ -80,6 +85,8 @@ impl Counts {
         self.free += more.free;
         self.billed += more.billed;
         self.allowance += more.allowance;
+        self.approved += more.approved;
+        self.approved_failed += more.approved_failed;
         self.suspense += more.suspense;
         self.uncharged += more.uncharged;
     }
@@ -205,6 +212,7 @@ pub async fn of_account(
             counts.allowance += row.int(14)?;
         }
     }
+    take_approved(tx, account_id, zone, (from, upto), &mut rows).await?;
     let row = |((day, class), counts): ((Day, [String; 3]), Counts)| {
         let [product, template_type, country] = class;
         UsageRow { day, product, template_type, country, counts }
@@ -232,6 +240,29 @@ async fn add_written(
     Ok(())
 }
 
+/// Takes off what operators gave back of what was final: days that are kept count it as billed.
+async fn take_approved(
+    tx: &mut Tx,
+    account_id: &str,
+    zone: Zone,
+    (from, upto): (Timestamp, Timestamp),
+    rows: &mut BTreeMap<(Day, [String; 3]), Counts>,
+) -> Result<(), StoreError> {
+    let sql = "select r.window_start, r.product, r.template_type, r.country, r.units, \
+                 case when exists (select 1 from exceptions e where e.run_no = r.run_no \
+                   and e.kind in ('no_price', 'segment_disagreement')) then r.units else 0 end \
+               from returns r where r.account_id = $1 and r.was_final = 1 \
+               and r.window_start >= $2 and r.window_start < $3";
+    for row in tx.rows(sql, values![account_id, from.0, upto.0]).await? {
+        let day = zone.day_of(Timestamp(row.int(0)?));
+        let counts = rows.entry((day, [row.text(1)?, row.text(2)?, row.text(3)?])).or_default();
+        counts.billed -= row.int(4)?;
+        counts.approved += row.int(4)?;
+        counts.approved_failed += row.int(5)?;
+    }
+    Ok(())
+}
+
 fn counts_of(row: &Row, first: usize) -> Result<Counts, StoreError> {
     Ok(Counts {
         attempts: row.int(first)?,
@@ -242,6 +273,8 @@ fn counts_of(row: &Row, first: usize) -> Result<Counts, StoreError> {
         free: row.int(first + 5)?,
         billed: row.int(first + 6)?,
         allowance: 0,
+        approved: 0,
+        approved_failed: 0,
         suspense: 0,
         uncharged: 0,
     })

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use quittance::scenario;
 use serde_json::{Value, json};
 
+use crate::support::books::assert_sound;
 use crate::support::databases::{TestDatabase, on_both};
 use crate::support::program::Program;
 
@@ -184,6 +185,20 @@ fn r131_the_list_adds_up_to_usage_before_and_after_days_are_counted_for_good() {
         assert!(COLUMNS.iter().all(|(column, _)| units(&total, column) > 0), "a story without some: {total}");
         assert_agrees(&program, "2026-02");
         assert_agrees(&program, "2026-03");
+
+        // What an operator gives back of a final day is billed no more, in both.
+        let receipt =
+            "message_id,account_id,status,report_time\nfirst,acme,failed,2026-03-01T10:00:00+08:00\n";
+        let receipts = program.file("receipts.csv", receipt);
+        program.run(&["ingest", "receipts", &receipts]).exits(0);
+        program.run(&["--run-job", "settle-receipts", "--catch-up"]).exits(3);
+        program.run(&["exception", "approve", "1", "--reason", "the gateway was down"]).exits(0);
+        assert_agrees(&program, "2026-03");
+        let after = program.json(&["usage", "acme", "--month", "2026-03"])["total"].clone();
+        let changed = |key| units(&after, key) - units(&total, key);
+        let keys = ["billed", "approved", "given_back", "unknown", "failed", "failed_billed"];
+        assert_eq!(keys.map(changed), [-1, 1, 1, 0, 0, 0], "{after}");
+        assert_sound(&database.url);
     });
 }
 

@@ -346,7 +346,7 @@ fn usage_is_what_one_counts_by_hand_whenever_it_is_asked() {
 }
 
 const COUNTS: &str = "attempts:count submitted:count delivered:count failed:count unknown:count pending:count \
-    free:count billed:count given_back:count failed_billed:count suspense:count uncharged:count";
+    free:count billed:count given_back:count approved:count failed_billed:count suspense:count uncharged:count";
 
 #[test]
 fn usage_gives_the_keys_of_the_contract() {

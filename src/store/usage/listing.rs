@@ -218,10 +218,10 @@ fn query(
         _ => format!(" {order}{limit}"),
     };
     let told = |what: String| told("m.state", &what);
-    let settled = |table: &str, only: &str| {
+    let settled = |table: &str| {
         format!(
             "(select cast(coalesce(sum(t.units), 0) as bigint) from {table} t where t.account_id = m.account_id \
-             and t.id_hi = m.id_hi and t.id_lo = m.id_lo{only})"
+             and t.id_hi = m.id_hi and t.id_lo = m.id_lo)"
         )
     };
     format!(
@@ -237,8 +237,8 @@ fn query(
         told(failed_parts(kinds)),
         told(fate(kinds, "r.report_time")),
         told(last_part(kinds)),
-        settled("not_charged", ""),
-        settled("returns", " and t.was_final = 0"),
+        settled("not_charged"),
+        settled("returns"),
         wanted.status.map_or("true", Status::counted),
     )
 }
