@@ -35,12 +35,3 @@ pub fn terms<'a>(
         billed_prices,
     }
 }
-
-/// What a bill says of messages of its time that wait in suspense (D65).
-pub fn note(suspended: i64) -> Option<String> {
-    match suspended {
-        0 => None,
-        1 => Some("1 message of this time waits in suspense and is not on this bill".to_owned()),
-        many => Some(format!("{many} messages of this time wait in suspense and are not on this bill")),
-    }
-}

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::invoices::rate;
 use super::output::{count, table};
 use super::{Failure, Session};
 use crate::desk::bills::{Shown, list, show};
-use crate::domain::bill::{Line, month_text};
+use crate::domain::bill::{Bill, Line, has_several_rates, month_text};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Zone};
 
@@ -83,6 +84,7 @@ fn line_json(line: &Line) -> Value {
         "units": line.units,
         "unit_price": line.unit_price.map(|price| price.to_string()),
         "amount": line.amount.to_string(),
+        "vat_rate": line.vat_ppm.map(rate),
         "settled": line.settled,
         "ref": line.reference,
     })
@@ -120,19 +122,37 @@ fn sheet(shown: &Shown, zone: Zone) -> String {
             bill.account_id
         ),
     };
-    if !bill.lines.is_empty() {
-        let columns =
-            ["kind", "product", "type", "country", ">units", ">unit price", ">amount", "settled", "of"];
-        text.push_str(&format!("\n{}\n", table(&columns, bill.lines.iter().map(row).collect())));
+    match (&*bill.lines, shown.hash.is_some()) {
+        ([], true) => text.push_str("\nNothing was used or bought in this month.\n"),
+        ([], false) => {
+            text.push_str("\nNothing was used or bought so far: there is nothing to bill.");
+            return text + &note(bill);
+        }
+        (lines, _) => text.push_str(&format!("\n{}\n", line_table(lines))),
     }
     let money = |amount: Micros| format!("{} {}", amount.for_people(), bill.currency);
     for (name, amount) in [("Total", bill.total), ("Paid", shown.paid), ("Due", shown.due)] {
         text.push_str(&format!("\n{name:<6} {}", money(amount)));
     }
-    if let Some(note) = &bill.note {
-        text.push_str(&format!("\n\n{note}."));
+    text + &note(bill)
+}
+
+fn note(bill: &Bill) -> String {
+    bill.note.as_ref().map_or(String::new(), |note| format!("\n\n{note}."))
+}
+
+/// VAT rates are told where they may be all that tells two lines apart.
+fn line_table(lines: &[Line]) -> String {
+    let mut columns =
+        vec!["kind", "product", "type", "country", ">units", ">unit price", ">amount", "settled", "of"];
+    let mut rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    if has_several_rates(lines) {
+        columns.insert(6, ">vat rate");
+        for (row, line) in rows.iter_mut().zip(lines) {
+            row.insert(6, line.vat_ppm.map(rate).unwrap_or_default());
+        }
     }
-    text
+    table(&columns, rows)
 }
 
 fn row(line: &Line) -> Vec<String> {

@@ -247,7 +247,7 @@ fn invoice_json(invoice: &Invoice, zone: Zone) -> Value {
 }
 
 /// A rate as it is written: 60,000 millionths are `0.06`.
-fn rate(ppm: i64) -> String {
+pub(super) fn rate(ppm: i64) -> String {
     Micros(ppm).to_string()
 }
 

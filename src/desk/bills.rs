@@ -1,9 +1,9 @@
 //! Bills as they are shown: issued ones, and what a bill would be now (R79, R121, R139, D55, D84).
 
 use super::{DeskError, accounts};
-use crate::billing::{cuts, note, terms};
+use crate::billing::{cuts, terms};
 use crate::config::Config;
-use crate::domain::bill::{Bill, draw_up};
+use crate::domain::bill::{Bill, draw_up, suspense_note};
 use crate::domain::money::Micros;
 use crate::domain::period::{Month, Timestamp};
 use crate::domain::price::Buyer;
@@ -127,7 +127,7 @@ async fn preview(
         paid: split.balance,
         accrued: draft.accrued,
         issued_at: now,
-        note: note(suspended),
+        note: suspense_note(suspended),
     };
     Ok(Shown { paid: split.balance, due: split.due, bill, hash: None })
 }

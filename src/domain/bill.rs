@@ -5,13 +5,12 @@
 //! settles it. What was settled at once (orders, refunds, penalties, money for failures of billed months) is
 //! listed and not in the total. A bill never changes: what comes later stands on a later one.
 
+mod issued;
 mod volume;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
+pub use self::issued::{Bill, suspense_note};
 use self::volume::true_up;
 pub use self::volume::{BilledPrice, billed_price};
 use super::account::{Funds, Kind, Split};
@@ -230,9 +229,21 @@ impl Rounding {
     }
 }
 
+/// Whether lines are taxed at several VAT rates, which may be all that tells two of them apart.
+pub fn has_several_rates(lines: &[Line]) -> bool {
+    lines.iter().filter_map(|line| line.vat_ppm).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// Lines as a clerk reads them: `payg  sms-domestic verification CN  3 units @ 0.045 = 0.135`; with ` VAT 0.06`
+/// where there are several rates.
+pub fn words(lines: &[Line]) -> Vec<String> {
+    let told = has_several_rates(lines);
+    let rate = |line: &Line| line.vat_ppm.filter(|_| told).map(|ppm| format!("  VAT {}", Micros(ppm)));
+    lines.iter().map(|line| line.words() + &rate(line).unwrap_or_default()).collect()
+}
+
 impl Line {
-    /// The line as a clerk reads it: `payg  sms-domestic verification CN  3 units @ 0.045 = 0.135`.
-    pub fn words(&self) -> String {
+    fn words(&self) -> String {
         let class = [&self.product, &self.template_type, &self.country];
         let class: Vec<&str> = class.into_iter().filter_map(|word| word.as_deref()).collect();
         let mut words = vec![self.kind.as_str().replace('_', "-")];
@@ -405,51 +416,6 @@ impl Draft {
         }
         let entry = entry.balanced()?;
         Ok((Some(entry).filter(|entry| !entry.postings.is_empty()), split))
-    }
-}
-
-/// An issued bill.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bill {
-    /// Its number: `CNY-202603-000001`, gapless in its currency and month.
-    pub bill_id: String,
-    pub account_id: String,
-    /// 202603.
-    pub month: i64,
-    pub currency: String,
-    pub lines: Vec<Line>,
-    pub total: Micros,
-    /// What the balance paid when it was issued.
-    pub paid: Micros,
-    pub accrued: Micros,
-    pub issued_at: Timestamp,
-    /// What waits in suspense.
-    pub note: Option<String>,
-}
-
-impl Bill {
-    /// SHA-256 over all that it says, in hexadecimal: a bill that was changed has another.
-    pub fn hash(&self) -> String {
-        // Each text goes with its length: no text can pass for two.
-        let text = |text: &Option<String>| match text {
-            Some(text) => format!("{}:{text}", text.len()),
-            None => "-".to_owned(),
-        };
-        let number = |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
-        let head = [&self.bill_id, &self.account_id, &self.currency].map(|word| text(&Some(word.clone())));
-        let mut content = head.join("\t");
-        let numbers = [self.month, self.total.0, self.paid.0, self.accrued.0, self.issued_at.0];
-        let numbers = numbers.map(|number| number.to_string()).join("\t");
-        let _ = writeln!(content, "\t{numbers}\t{}", text(&self.note));
-        for line in &self.lines {
-            let words = [&line.product, &line.template_type, &line.country, &line.reference].map(text);
-            let price = number(line.unit_price.map(|price| price.0));
-            let numbers = [number(line.units), price, number(line.vat_ppm)].join("\t");
-            let (kind, settled) = (line.kind.as_str(), i64::from(line.settled));
-            let (amount, net) = (line.amount.0, line.net.0);
-            let _ = writeln!(content, "{kind}\t{}\t{numbers}\t{amount}\t{net}\t{settled}", words.join("\t"));
-        }
-        Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

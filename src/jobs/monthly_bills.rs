@@ -10,10 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{JobError, Report, Run};
 use crate::basis;
-use crate::billing::{cuts, note, terms};
+use crate::billing::{cuts, terms};
 use crate::domain::account::Parked;
 use crate::domain::account::{Account, Split, Status};
-use crate::domain::bill::{Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text};
+use crate::domain::bill::{
+    Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text, suspense_note, words,
+};
 use crate::domain::ledger::Entry;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
@@ -247,7 +249,7 @@ impl Billing<'_> {
             paid: split.balance,
             accrued: draft.accrued,
             issued_at: as_of,
-            note: note(due.suspended),
+            note: suspense_note(due.suspended),
             lines: draft.lines,
         };
         let kept = Kept { series: &series, series_no, ends_at: span.upto, last_entry };
@@ -291,8 +293,7 @@ impl Billing<'_> {
         if self.run.dry_run && self.lines.len() < NAMED {
             let head = format!("{id}  {month}  {} {}", bill.bill_id, bill.currency);
             self.lines.push(format!("{head}  total {}  paid {}  due {due}", bill.total, bill.paid));
-            let lines = bill.lines.iter().map(|line| format!("{id}  {month}  {}", line.words()));
-            self.lines.extend(lines);
+            self.lines.extend(words(&bill.lines).iter().map(|line| format!("{id}  {month}  {line}")));
         }
     }
 

@@ -7,7 +7,7 @@ use super::verbs::{Arguments, need, refusal};
 use crate::config::bills::Bills;
 use crate::desk::bills::{self, Shown};
 use crate::desk::invoices::{self, About};
-use crate::domain::bill::{Rounding, month_text};
+use crate::domain::bill::{self, Rounding, month_text};
 use crate::domain::invoice::{Invoice, InvoiceType, Party};
 use crate::domain::money::Micros;
 use crate::runner::{Finished, describe};
@@ -24,8 +24,8 @@ impl Stage {
         });
         let shown = shown.map_err(refusal)?;
         let mut said = head(&shown);
-        for line in &shown.bill.lines {
-            let _ = writeln!(said, "  {}", line.words());
+        for line in bill::words(&shown.bill.lines) {
+            let _ = writeln!(said, "  {line}");
         }
         if let Some(note) = &shown.bill.note {
             let _ = writeln!(said, "  {note}");

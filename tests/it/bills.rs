@@ -8,12 +8,13 @@ use crate::support::databases::{TestDatabase, on_both, sqlite};
 use crate::support::lines::{file, line};
 use crate::support::program::{Program, Running};
 use crate::support::shape::{assert_each, assert_shape};
+use quittance::scenario;
 use quittance::store::invariants;
 
 const BILL: &str = "bill_id:text account_id:text month:text currency:text lines:list total:money paid:money due:money \
     issued_at:time";
 const LINE: &str = "kind:text product:text? template_type:text? country:text? units:count? \
-    unit_price:money? amount:money settled:bool";
+    unit_price:money? amount:money vat_rate:money? settled:bool";
 const INVOICE: &str = "invoice_id:text number:text account_id:text kind:text ref:text type:text status:text net:money \
     vat:money total:money currency:text issued_at:time";
 const RUN: &[&str] = &["--run-job", "monthly-bills", "--catch-up", "--json"];
@@ -111,6 +112,65 @@ fn bills_and_invoices_have_the_keys_that_scripts_read() {
         let sheet = program.run(&["invoice", "show", "acme-i2"]).exits(0).stdout;
         assert!(sheet.contains("QT-000002") && sheet.contains("Technical service fee"), "{sheet}");
         assert_sound(&database.url);
+    });
+}
+
+/// Lines of units that were sent before and after their VAT rate changed, at one price.
+#[test]
+fn lines_tell_their_vat_rates() {
+    let story = r#"
+price sms-domestic verification 1
+product sms-domestic vat=0.09 from="2026-03-16 00:00"
+account acme balance=100
+account beta balance=100
+at "2026-03-15 09:00"
+message m from=acme to=CN type=verification units=2
+run aggregate-charges
+at "2026-03-16 09:00"
+message n from=acme to=CN type=verification units=2
+message n from=beta to=CN type=verification units=2
+run aggregate-charges
+at "2026-04-01 00:30"
+run aggregate-charges
+run monthly-bills
+---
+"#;
+    on_both(|database| {
+        scenario::run(story, &database.url).expect("the story is told");
+        let mut program = Program::on(database);
+        program.at("2026-04-02T09:00:00+08:00");
+        let bill = show(&program, "2026-03");
+        let rates: Vec<_> = bill["lines"].as_array().expect("lines").iter().map(|l| &l["vat_rate"]).collect();
+        assert_eq!(rates, [&json!("0.06"), &json!("0.09")]);
+        let sheet = program.run(&["bill", "show", "acme", "2026-03"]).exits(0).stdout;
+        assert!(["VAT RATE", "0.06", "0.09"].iter().all(|said| sheet.contains(said)), "{sheet}");
+        let alike = program.run(&["bill", "show", "beta", "2026-03"]).exits(0).stdout;
+        assert!(!alike.contains("VAT RATE") && !alike.contains("0.09"), "{alike}");
+    });
+}
+
+#[test]
+fn a_month_of_nothing_has_nothing_to_bill() {
+    on_both(|database| {
+        let mut program = Program::on(database);
+        program.run(&["migrate"]).exits(0);
+        program.at("2026-03-10T09:00:00+08:00");
+        program.run(&["account", "add", "acme", "--name", "Acme"]).exits(0);
+        let said = "Preview: the bill of account acme for 2026-03 as it would be now; it is not issued yet\n\n\
+                    Nothing was used or bought so far: there is nothing to bill.\n";
+        assert_eq!(program.run(&["bill", "show", "acme", "2026-03"]).exits(0).stdout, said);
+        let preview = show(&program, "2026-03");
+        assert_eq!((&preview["status"], &preview["lines"]), (&json!("preview"), &json!([])));
+        program.run(&["bill", "show", "acme", "2026-04", "--json"]).refuses("bill_unknown");
+        // Where others have bills of it, it has none.
+        program.run(&["account", "add", "beta", "--name", "Beta"]).exits(0);
+        let sent = line("m", "beta", "verification", "1", "2026-03-10T09:00:00+08:00");
+        let name = program.file("beta.csv", file(&[sent]));
+        program.run(&["ingest", "messages", &name]).exits(0);
+        charge(&mut program, "2026-04-01T00:30:00+08:00");
+        program.run(RUN).exits(0);
+        let refused = program.run(&["bill", "show", "acme", "2026-03", "--json"]);
+        refused.refuses("bill_unknown").says(&["there was nothing to bill"]);
     });
 }
 

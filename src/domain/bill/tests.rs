@@ -273,3 +273,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_note_tells_how_many_messages_wait() {
+    let bill = |note| Bill {
+        bill_id: "CNY-202603-000001".into(),
+        account_id: "acme".into(),
+        month: 202603,
+        currency: "CNY".into(),
+        lines: Vec::new(),
+        total: Micros::ZERO,
+        paid: Micros::ZERO,
+        accrued: Micros::ZERO,
+        issued_at: at("2026-04-01T00:30:00+08:00"),
+        note,
+    };
+    for messages in [0, 1, 2, 1_234_567] {
+        assert_eq!(bill(suspense_note(messages)).suspended(), Some(messages));
+    }
+    assert_eq!(bill(Some("Some messages wait".into())).suspended(), None);
+}

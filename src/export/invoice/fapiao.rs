@@ -267,8 +267,8 @@ mod tests {
         let supplies: Vec<Supply> = supplied.iter().map(supply).collect();
         let sum = |amounts: Vec<Micros>| Micros(amounts.iter().map(|amount| amount.0).sum());
         let rates = refunds.iter().map(|(rate, amount)| (*rate, money(amount))).collect();
-        let deficit =
-            Deficit { amount: sum(refunds.iter().map(|(_, amount)| money(amount)).collect()), rates };
+        let amount = sum(refunds.iter().map(|(_, amount)| money(amount)).collect());
+        let deficit = Deficit { amount, own: Micros::ZERO, rates };
         let paid = sum(supplies.iter().map(|supply| supply.amount).collect());
         let reckoned = figures(&supplies, paid, &deficit, "技术服务费").unwrap();
         let Figures { lines, allowances, breakdown, net, vat, total } = reckoned;

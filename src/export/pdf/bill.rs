@@ -6,9 +6,13 @@ use super::frame::{Column, Row, Set};
 use super::layout::count;
 use super::sheet::{LEFT, Mark, Sheets};
 use super::words::BillWords;
-use crate::domain::bill::{Bill, Line, month_text};
+use crate::domain::bill::{Bill, Line, has_several_rates, month_text};
 use crate::domain::invoice::Party;
 use crate::domain::money::Micros;
+use crate::export::invoice::percent;
+
+/// Where the VAT rate of a line stands: after its unit price.
+const RATE: usize = 6;
 
 /// An issued bill with what it does not know itself.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +64,7 @@ impl Paper<'_> {
             return;
         }
         let column = |heading, width, set| Column { heading, width, set };
-        let columns = [
+        let mut columns = vec![
             column(words.kind, 64.0, Set::Wrapped),
             column(words.product, 86.0, Set::Wrapped),
             column(words.template_type, 66.0, Set::Wrapped),
@@ -71,7 +75,19 @@ impl Paper<'_> {
             column(words.settled, 36.0, Set::Wrapped),
             column(words.of, 51.28, Set::Wrapped),
         ];
-        let row = |line| Row { cells: cells(line, words).into(), ..Row::default() };
+        let with_rates = has_several_rates(&bill.lines);
+        if with_rates {
+            columns.insert(RATE, column(words.vat_rate, 30.0, Set::Right));
+            // What is wrapped makes room.
+            [0, 1, 2].into_iter().for_each(|narrower| columns[narrower].width -= 10.0);
+        }
+        let row = |line| {
+            let mut cells = cells(line, words);
+            if with_rates {
+                cells.insert(RATE, rate(line));
+            }
+            Row { cells, ..Row::default() }
+        };
         self.sheets.table(LEFT, &columns, &bill.lines.iter().map(row).collect::<Vec<_>>());
         self.sheets.y += 16.0;
     }
@@ -94,8 +110,7 @@ impl Paper<'_> {
         }
         self.sheets.note(words.note_paid);
         if let Some(note) = &bill.note {
-            let suspended = note.split(' ').next().filter(|count| count.parse::<i64>().is_ok());
-            match (words.note_suspended, suspended) {
+            match (words.note_suspended, bill.suspended()) {
                 (Some(words), Some(count)) => self.sheets.note(&format!("{count} {words}")),
                 _ => self.sheets.note(&format!("{note}.")),
             }
@@ -103,9 +118,9 @@ impl Paper<'_> {
     }
 }
 
-fn cells(line: &Line, words: &BillWords) -> [String; 9] {
+fn cells(line: &Line, words: &BillWords) -> Vec<String> {
     let word = |word: &Option<String>| word.clone().unwrap_or_default();
-    [
+    vec![
         (words.line)(line.kind).to_owned(),
         word(&line.product),
         word(&line.template_type),
@@ -116,6 +131,10 @@ fn cells(line: &Line, words: &BillWords) -> [String; 9] {
         if line.settled { words.yes.to_owned() } else { String::new() },
         word(&line.reference),
     ]
+}
+
+fn rate(line: &Line) -> String {
+    line.vat_ppm.map_or(String::new(), |ppm| format!("{} %", percent(ppm)))
 }
 
 #[cfg(test)]
@@ -196,6 +215,25 @@ mod tests {
             }
         }
         assert!(printer.fonts.take_missing().is_empty());
+    }
+
+    /// Two of them may differ by nothing else.
+    #[test]
+    fn lines_tell_their_vat_rates_where_there_are_several() {
+        let old = line(LineKind::Payg);
+        let new = Line { vat_ppm: Some(90_000), ..old.clone() };
+        let (seller, printer) = (sample().seller, printer());
+        let told = |lines: &[&Line]| {
+            let bill = bill(lines.iter().copied().cloned().collect());
+            let issued = Issued { bill: &bill, seller: &seller, name: "Acme" };
+            let pages = pages(issued, &printer, Language::English.bill_words());
+            assert_on_the_page(&pages, &printer);
+            let all = texts(&pages).concat();
+            ["VAT", "6 %", "9 %"].map(|text| all.iter().filter(|said| **said == text).count())
+        };
+        let order = Line { vat_ppm: None, ..line(LineKind::Order) };
+        assert_eq!(told(&[&old, &new, &old, &order]), [1, 2, 1]);
+        assert_eq!(told(&[&old, &old, &order]), [0, 0, 0]);
     }
 
     #[test]
