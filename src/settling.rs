@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::account::{Account, Kind};
@@ -52,6 +53,17 @@ pub enum Answered {
 /// What an account's claims came to, one by one; or why the account was left as it was.
 pub type AccountAnswers = Result<Vec<Answered>, String>;
 
+/// Accounts, and what their claims are about, as they are in the books.
+pub struct Books {
+    accounts: BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
+    kinds: BTreeMap<String, KindsOfRuns>,
+    charges: BTreeMap<ChargeKey, Vec<Charge>>,
+    /// When the plans that paid were bought.
+    bought_at: BTreeMap<(String, i64), Timestamp>,
+    settled: BTreeMap<settling::MessageOf, SettledParts>,
+    prices: BTreeMap<String, Vec<BilledPrice>>,
+}
+
 /// Returns on their way into the books.
 pub struct GivingBack<'c> {
     config: &'c Config,
@@ -88,33 +100,44 @@ impl<'c> GivingBack<'c> {
         tx: &mut Tx,
         together: &[(&str, Vec<Claim<'_>>)],
     ) -> Result<Vec<AccountAnswers>, StoreError> {
+        let books = self.load(tx, together).await?;
+        Ok(self.decide(together, books))
+    }
+
+    /// What is known of some accounts and of what they claim.
+    pub async fn load(&self, tx: &mut Tx, together: &[(&str, Vec<Claim<'_>>)]) -> Result<Books, StoreError> {
         let ids: Vec<&str> = together.iter().map(|(id, _)| *id).collect();
         let claims = || together.iter().flat_map(|(_, claims)| claims);
         let windows = claims().map(|c| (&*c.charged.account_id, c.charged.window, c.charged.run_no));
         let windows: BTreeSet<_> = windows.collect();
         let earliest = windows.iter().map(|(_, window, _)| Timestamp(*window)).min().unwrap_or_default();
         let from_month = self.config.zone.month_of(earliest).number();
-        let mut accounts = load_accounts(tx, &ids, from_month, Plans::EverDrawn).await?;
+        let accounts = load_accounts(tx, &ids, from_month, Plans::EverDrawn).await?;
         let kinds = kinds::of_charges(tx, windows.iter().copied()).await?;
         let charges = settling::charges(tx, windows).await?;
         let bought_at = settling::bought_at(tx, plans_that_paid(&charges)).await?;
         let settled = claims().map(|claim| (&*claim.message.account_id, claim.message.key));
-        let mut settled = settling::settled_parts(tx, settled).await?;
+        let settled = settling::settled_parts(tx, settled).await?;
         let billed = claims().filter(|claim| self.is_billed(claim)).map(|claim| &*claim.message.account_id);
-        let mut prices = billed_prices(tx, billed.collect::<BTreeSet<_>>()).await?;
+        let prices = billed_prices(tx, billed.collect::<BTreeSet<_>>()).await?;
+        Ok(Books { accounts, kinds, charges, bought_at, settled, prices })
+    }
+
+    /// Settles accounts that were loaded, each with its claims in order of arrival.
+    pub fn decide(&mut self, together: &[(&str, Vec<Claim<'_>>)], mut books: Books) -> Vec<AccountAnswers> {
         let mut answers = Vec::new();
         for (id, claims) in together {
-            let paid: Vec<_> =
-                claims.iter().map(|claim| paid(claim, &charges, &bought_at, &mut settled)).collect();
-            let prices = prices.remove(*id).unwrap_or_default();
-            let kinds = kinds.get(*id);
-            answers.push(match accounts.remove(*id) {
+            let paid = |claim| paid(claim, &books.charges, &books.bought_at, &mut books.settled);
+            let paid = claims.iter().map(paid).collect();
+            let prices = books.prices.remove(*id).unwrap_or_default();
+            let kinds = books.kinds.get(*id);
+            answers.push(match books.accounts.remove(*id) {
                 Some(Ok(loaded)) => self.settle_account(loaded, claims, paid, (&prices, kinds)),
                 Some(Err(fault)) => Err(fault.to_string()),
                 None => Err("the account is gone".into()),
             });
         }
-        Ok(answers)
+        answers
     }
 
     /// Writes what fills a portion.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::known::KnownFailures;
-use self::order::{IN_MEMORY, UsageOrder, Waiting};
+use self::order::{IN_MEMORY, Messages, Portion, UsageOrder, Waiting};
 use super::{JobError, Report, Run};
 use crate::basis;
 use crate::domain::account::Parked;
@@ -73,8 +73,8 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         effect_lines: BTreeMap::new(),
         run,
     };
-    while let Some(portion) = portions.next().map_err(on_disk)? {
-        charging.charge_portion(&portion).await?;
+    while let Some(mut portion) = portions.next().map_err(on_disk)? {
+        charging.charge_portion(&mut portion).await?;
     }
     charging.leave_out_failed();
     charging.effects.finish(charging.run.tx).await?;
@@ -180,33 +180,36 @@ struct Charging<'a> {
 type EffectKey = (Arc<str>, u32, i64, Option<i64>);
 
 impl Charging<'_> {
-    /// Charges a sorted portion, so many accounts at a time.
-    async fn charge_portion(&mut self, portion: &[Waiting]) -> Result<(), JobError> {
-        let mut accounts: Vec<&[Waiting]> = portion.chunk_by(|a, b| a.account == b.account).collect();
-        accounts.sort_by_key(|messages| messages.first().map(|m| &self.names.accounts[m.account as usize]));
+    /// Charges a portion, so many accounts at a time.
+    async fn charge_portion(&mut self, portion: &mut Portion) -> Result<(), JobError> {
+        let from_month = self.run.config.zone.month_of(portion.earliest().unwrap_or_default()).number();
+        let mut accounts: Vec<u32> = portion.accounts().collect();
+        accounts.sort_by_key(|account| &self.names.accounts[*account as usize]);
         for together in accounts.chunks(TOGETHER) {
-            self.charge_together(together).await?;
+            self.charge_together(portion, together, from_month).await?;
         }
         // The next portion may hold the same accounts and loads them again.
         self.effects.flush(self.run.tx).await?;
         Ok(())
     }
 
-    async fn charge_together(&mut self, together: &[&[Waiting]]) -> Result<(), JobError> {
+    async fn charge_together(
+        &mut self,
+        portion: &mut Portion,
+        together: &[u32],
+        from_month: i64,
+    ) -> Result<(), JobError> {
         let names = self.names;
-        let numbers = together.iter().filter_map(|messages| messages.first()).map(|m| m.account as usize);
-        let ids: Vec<&str> = numbers.map(|number| &*names.accounts[number]).collect();
-        let earliest = together.iter().filter_map(|messages| messages.first()).map(|m| m.submit_time).min();
-        let from_month = self.run.config.zone.month_of(earliest.unwrap_or_default()).number();
+        let ids: Vec<&str> = together.iter().map(|account| &*names.accounts[*account as usize]).collect();
         let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month, Plans::WithUnits).await?;
         // One whose free units were taken away may have given some of this day.
         let may_be_free = |product: &Product| product.charge_on == ChargeOn::Submission;
         if self.classes.iter().any(|class| class.product.is_some_and(may_be_free)) {
             free::load(self.run.tx, &mut loaded).await?;
         }
-        for messages in together {
-            let Some(first) = messages.first() else { continue };
-            let id = names.accounts[first.account as usize].clone();
+        for account in together {
+            let messages = portion.of(*account);
+            let id = names.accounts[*account as usize].clone();
             match loaded.remove(&id) {
                 None => self.suspend_all(messages, Unrated::UnknownAccount),
                 Some(Err(fault)) => self.park(&id, messages, fault.to_string()),
@@ -218,9 +221,9 @@ impl Charging<'_> {
         Ok(())
     }
 
-    fn charge_account(&mut self, mut account: Account, last_entry: i64, messages: &[Waiting]) {
+    fn charge_account(&mut self, mut account: Account, last_entry: i64, messages: Messages<'_>) {
         let id = account.account_id.clone();
-        let number = messages.first().map_or(0, |m| m.account);
+        let number = messages.account;
         let before = account.clone();
         if self.suspended_now.contains(&number) {
             account.status = Status::Active;
@@ -248,7 +251,7 @@ impl Charging<'_> {
     }
 
     /// Counts what was charged, and settles the messages' places in suspense.
-    fn take(&mut self, id: &Arc<str>, messages: &[Waiting], charged: &Charged) {
+    fn take(&mut self, id: &Arc<str>, messages: Messages<'_>, charged: &Charged) {
         self.accounts.insert(id.clone());
         self.totals.messages += (messages.len() - charged.unrated.len()) as i64;
         self.totals.charges += charged.charges.len() as i64;
@@ -293,13 +296,13 @@ impl Charging<'_> {
         self.totals.failed_before = self.answers.not_charged_count();
     }
 
-    fn park(&mut self, id: &Arc<str>, messages: &[Waiting], fault: String) {
+    fn park(&mut self, id: &Arc<str>, messages: Messages<'_>, fault: String) {
         tracing::error!(account.id = %id, "Parked account `{id}`: {fault}");
         self.suspend_all(messages, Unrated::AccountParked);
         self.parked.insert(id.to_string(), fault);
     }
 
-    fn suspend_all(&mut self, messages: &[Waiting], reason: Unrated) {
+    fn suspend_all(&mut self, messages: Messages<'_>, reason: Unrated) {
         messages.iter().for_each(|message| self.suspend(message, reason));
     }
 

@@ -206,7 +206,11 @@ impl Settling<'_> {
         let claims =
             together.iter().map(|(id, candidates)| (*id, candidates.iter().map(Candidate::claim).collect()));
         let claims: Vec<(&str, Vec<Claim<'_>>)> = claims.collect();
-        let answers = self.giving_back.settle(self.run.tx, &claims).await?;
+        let books = self.giving_back.load(self.run.tx, &claims).await?;
+        // The database takes up what came of those before, while it is decided what comes of these.
+        self.giving_back.flush_full(self.run.tx).await?;
+        self.answers.flush_full(self.run.tx).await?;
+        let answers = self.giving_back.decide(&claims, books);
         for ((id, candidates), answered) in together.iter().zip(answers) {
             match answered {
                 Ok(answers) => candidates.iter().zip(&answers).for_each(|(of, answer)| self.take(of, answer)),
@@ -214,8 +218,6 @@ impl Settling<'_> {
             }
             self.run.progress.advance(candidates.len() as u64);
         }
-        self.giving_back.flush_full(self.run.tx).await?;
-        self.answers.flush_full(self.run.tx).await?;
         Ok(())
     }
 

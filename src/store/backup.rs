@@ -5,7 +5,8 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::db::{Conn, Db, Dialect, Tx};
+use super::connection::Conn;
+use super::db::{Db, Dialect, Tx};
 use super::error::StoreError;
 
 /// Copies a SQLite database, as it is at this moment, into an empty file, and checks the copy. Others go
@@ -35,8 +36,8 @@ async fn check(file: &Path) -> Result<(), StoreError> {
 /// What is wrong with the pages, indexes and references of a SQLite database (I35); nothing of PostgreSQL, which
 /// sees to that itself.
 pub async fn faults_of(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
-    match tx.conn() {
-        Conn::Sqlite(tx) => Ok(faults(tx).await?),
+    match tx.conn().await? {
+        Conn::Sqlite(conn) => Ok(faults(conn).await?),
         Conn::Postgres(_) => Ok(Vec::new()),
     }
 }

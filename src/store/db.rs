@@ -11,11 +11,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row as _, Sqlite, SqlitePool,
-    Transaction,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgPool, Row as _, SqlitePool};
 
+use super::connection::{Conn, Connection};
 use super::dialect::{for_share, for_update};
 use super::error::StoreError;
 use super::released::{is_clean, is_out_of_transaction};
@@ -54,16 +52,11 @@ enum Pools {
 
 /// A transaction. Dropped without `commit` it is rolled back.
 pub struct Tx {
-    conn: Conn,
+    connection: Connection,
     /// A statement failed: PostgreSQL would answer COMMIT with a silent ROLLBACK (F12).
     broken: bool,
     /// It writes nothing, and so locks nothing.
     reads: bool,
-}
-
-pub(super) enum Conn {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
 }
 
 /// A row of a result: columns by position.
@@ -93,7 +86,7 @@ impl Db {
     /// A transaction that may write. On SQLite it takes the write lock at once, since upgrading a
     /// read transaction fails in spite of the busy timeout (F11).
     pub async fn write(&self) -> Result<Tx, StoreError> {
-        let conn = match &self.pools {
+        let connection = match &self.pools {
             Pools::Sqlite { writer, .. } => {
                 let begun = writer.begin_with("BEGIN IMMEDIATE").await;
                 // The one writer is in the hands of another task.
@@ -101,41 +94,42 @@ impl Db {
                     sqlx::Error::PoolTimedOut => StoreError::Busy,
                     other => other.into(),
                 };
-                Conn::Sqlite(begun.map_err(busy)?)
+                Connection::Sqlite(begun.map_err(busy)?)
             }
-            Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
+            Pools::Postgres { pool, .. } => Connection::postgres(pool.begin().await?),
         };
-        Ok(Tx { conn, broken: false, reads: false })
+        Ok(Tx { connection, broken: false, reads: false })
     }
 
     /// A transaction that may write, on the connection beside the others.
     pub async fn aside(&self) -> Result<Tx, StoreError> {
-        let conn = match &self.pools {
-            Pools::Sqlite { aside, .. } => Conn::Sqlite(aside.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres { aside, .. } => Conn::Postgres(aside.begin().await?),
+        let connection = match &self.pools {
+            Pools::Sqlite { aside, .. } => Connection::Sqlite(aside.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres { aside, .. } => Connection::postgres(aside.begin().await?),
         };
-        Ok(Tx { conn, broken: false, reads: false })
+        Ok(Tx { connection, broken: false, reads: false })
     }
 
     /// A transaction that fills temporary tables first and writes at its end. On SQLite it lets
     /// others write in the meantime: a slow pipe must not hold the database.
     pub async fn stage(&self) -> Result<Tx, StoreError> {
-        let conn = match &self.pools {
-            Pools::Sqlite { writer, .. } => Conn::Sqlite(writer.begin().await?),
-            Pools::Postgres { pool, .. } => Conn::Postgres(pool.begin().await?),
+        let connection = match &self.pools {
+            Pools::Sqlite { writer, .. } => Connection::Sqlite(writer.begin().await?),
+            Pools::Postgres { pool, .. } => Connection::postgres(pool.begin().await?),
         };
-        Ok(Tx { conn, broken: false, reads: false })
+        Ok(Tx { connection, broken: false, reads: false })
     }
 
     /// A transaction that sees one state of the database throughout and writes nothing.
     pub async fn read(&self) -> Result<Tx, StoreError> {
-        let conn = match &self.pools {
-            Pools::Sqlite { readers, .. } => Conn::Sqlite(readers.begin().await?),
+        let connection = match &self.pools {
+            Pools::Sqlite { readers, .. } => Connection::Sqlite(readers.begin().await?),
             Pools::Postgres { pool, .. } => {
-                Conn::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Connection::postgres(pool.begin_with(begin).await?)
             }
         };
-        Ok(Tx { conn, broken: false, reads: true })
+        Ok(Tx { connection, broken: false, reads: true })
     }
 
     /// Gives a server so long to answer. A connection that was swallowed on its way, as by a firewall
@@ -310,10 +304,7 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
 
 impl Tx {
     pub fn dialect(&self) -> Dialect {
-        match self.conn {
-            Conn::Sqlite(_) => Dialect::Sqlite,
-            Conn::Postgres(_) => Dialect::Postgres,
-        }
+        self.connection.dialect()
     }
 
     /// What a query ends with whose rows are to be changed: a lock on them, unless nothing will be.
@@ -342,11 +333,9 @@ impl Tx {
     /// Runs a statement and gives the number of rows it touched.
     pub async fn execute(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<u64, StoreError> {
         let sql = sql.into();
-        let done = match &mut self.conn {
-            Conn::Sqlite(tx) => bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
-            Conn::Postgres(tx) => {
-                bound(sql, values).execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
+        let done = match self.conn().await? {
+            Conn::Sqlite(conn) => bound(sql, values).execute(conn).await.map(|done| done.rows_affected()),
+            Conn::Postgres(conn) => bound(sql, values).execute(conn).await.map(|done| done.rows_affected()),
         };
         self.note(done)
     }
@@ -382,13 +371,13 @@ impl Tx {
     /// Runs a query and gives all its rows.
     pub async fn rows(&mut self, sql: impl Into<String>, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let sql = sql.into();
-        let rows = match &mut self.conn {
-            Conn::Sqlite(tx) => {
-                let rows = bound(sql, values).fetch_all(&mut **tx).await;
+        let rows = match self.conn().await? {
+            Conn::Sqlite(conn) => {
+                let rows = bound(sql, values).fetch_all(conn).await;
                 rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
             }
-            Conn::Postgres(tx) => {
-                let rows = bound(sql, values).fetch_all(&mut **tx).await;
+            Conn::Postgres(conn) => {
+                let rows = bound(sql, values).fetch_all(conn).await;
                 rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
         };
@@ -420,23 +409,28 @@ impl Tx {
         }
         // Fails on PostgreSQL when the transaction is aborted, where COMMIT would not.
         self.execute("select 1", vec![]).await?;
-        match self.conn {
-            Conn::Sqlite(tx) => tx.commit().await?,
-            Conn::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
+        self.connection.commit().await
     }
 
     pub async fn rollback(self) -> Result<(), StoreError> {
-        match self.conn {
-            Conn::Sqlite(tx) => tx.rollback().await?,
-            Conn::Postgres(tx) => tx.rollback().await?,
-        }
-        Ok(())
+        self.connection.rollback().await
     }
 
-    pub(super) fn conn(&mut self) -> &mut Conn {
-        &mut self.conn
+    /// The connection, as soon as the rows that it was given to copy are in.
+    pub(super) async fn conn(&mut self) -> Result<Conn<'_>, StoreError> {
+        let Tx { connection, broken, .. } = self;
+        connection.get().await.inspect_err(|_| *broken = true)
+    }
+
+    /// Sends rows to a table by COPY, and lets the caller go on while the server takes them up. What is wrong
+    /// with them the next statement tells. On PostgreSQL alone.
+    pub(super) async fn copy_behind(&mut self, statement: String, rows: Vec<u8>) -> Result<(), StoreError> {
+        let Connection::Postgres(postgres) = &mut self.connection else {
+            return Err(StoreError::Corrupt("COPY on a database that has none".into()));
+        };
+        let sent = postgres.copy_behind(statement, rows).await;
+        self.broken |= sent.is_err();
+        sent
     }
 
     pub(super) fn note<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {

@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::db::{Conn, Dialect, Tx};
+use super::connection::{self, Conn};
+use super::db::{Dialect, Tx};
 use super::error::StoreError;
 
 /// The end of a `select` that locks the rows it reads; SQLite's writers hold the whole database.
@@ -192,9 +193,11 @@ impl Bulk {
         let per_insert = self.rows_per_insert();
         match &mut self.portion {
             Portion::Copy(rows) => {
-                let sent = if rows.count() == 0 { Ok(()) } else { rows.copy_into(tx, table, columns).await };
-                rows.clear();
-                sent
+                if rows.count() == 0 {
+                    return Ok(());
+                }
+                let rows = std::mem::replace(rows, CopyRows::new());
+                tx.copy_behind(copy_statement(table, columns), rows.finished()).await
             }
             Portion::Inserts { values, bytes, full } => {
                 *bytes = 0;
@@ -253,6 +256,12 @@ impl CopyRows {
         sent
     }
 
+    /// All that is to be sent.
+    fn finished(mut self) -> Vec<u8> {
+        self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
+        self.bytes
+    }
+
     pub fn clear(&mut self) {
         self.bytes.truncate(COPY_HEADER.len());
         self.count = 0;
@@ -276,25 +285,16 @@ fn encode_copy_row(bytes: &mut Vec<u8>, row: &[Field<'_>]) {
     }
 }
 
-/// One whole COPY. It is always finished or aborted: dropped half-way it would leave the
-/// connection answering each query with the answer to the one before.
 async fn copy_in(tx: &mut Tx, table: &str, columns: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let Conn::Postgres(conn) = tx.conn() else {
+    let Conn::Postgres(conn) = tx.conn().await? else {
         return Err(StoreError::Corrupt("COPY on a database that has none".into()));
     };
-    let sql = format!("copy {table} ({columns}) from stdin (format binary)");
-    let result = async {
-        let mut copy = conn.copy_in_raw(&sql).await?;
-        match copy.send(bytes).await {
-            Ok(_) => copy.finish().await.map(|_| ()),
-            Err(error) => {
-                copy.abort("the client could not send its rows").await?;
-                Err(error)
-            }
-        }
-    }
-    .await;
-    tx.note(result)
+    let sent = connection::copy_in(conn, &copy_statement(table, columns), bytes).await;
+    tx.note(sent)
+}
+
+fn copy_statement(table: &str, columns: &str) -> String {
+    format!("copy {table} ({columns}) from stdin (format binary)")
 }
 
 fn insert_sql(table: &str, columns: &str, width: usize, rows: usize) -> String {
@@ -310,7 +310,7 @@ fn insert_sql(table: &str, columns: &str, width: usize, rows: usize) -> String {
 }
 
 async fn insert(tx: &mut Tx, sql: String, values: impl Iterator<Item = Owned>) -> Result<(), StoreError> {
-    let Conn::Sqlite(conn) = tx.conn() else {
+    let Conn::Sqlite(conn) = tx.conn().await? else {
         return Err(StoreError::Corrupt("a SQLite insert on another database".into()));
     };
     let query = values.fold(sqlx::query(AssertSqlSafe(sql)), |query, value| match value {
@@ -318,7 +318,7 @@ async fn insert(tx: &mut Tx, sql: String, values: impl Iterator<Item = Owned>) -
         Owned::Text(v) => query.bind(v),
         Owned::Null => query.bind(None::<i64>),
     });
-    let done = query.execute(&mut **conn).await.map(|_| ());
+    let done = query.execute(conn).await.map(|_| ());
     tx.note(done)
 }
 
@@ -332,9 +332,9 @@ pub async fn for_each_row(
     mut each: impl FnMut(&[Field<'_>]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let types = types.as_bytes();
-    match tx.conn() {
+    match tx.conn().await? {
         Conn::Sqlite(conn) => {
-            let mut rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch(&mut **conn);
+            let mut rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch(conn);
             let mut fields = Vec::with_capacity(types.len());
             while let Some(row) = rows.try_next().await? {
                 for (column, kind) in types.iter().enumerate() {

@@ -5,7 +5,8 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::Query;
 
-use super::db::{Conn, Dialect, Row, Tx, Value};
+use super::connection::Conn;
+use super::db::{Dialect, Row, Tx, Value};
 use super::error::StoreError;
 
 /// Rows of one statement. PostgreSQL is given each column as one array, since it would parse and plan a
@@ -26,13 +27,13 @@ pub(super) async fn execute_with(
 ) -> Result<u64, StoreError> {
     let mut touched = 0;
     for rows in portions(rows, portion(tx.dialect())) {
-        touched += match tx.conn() {
+        touched += match tx.conn().await? {
             Conn::Sqlite(_) => {
                 let sql = listed(columns, rows.len(), statement);
                 tx.execute(sql, rows.into_iter().flatten().collect()).await?
             }
             Conn::Postgres(conn) => {
-                let done = as_arrays(columns, rows, statement)?.execute(&mut **conn).await;
+                let done = as_arrays(columns, rows, statement)?.execute(conn).await;
                 tx.note(done)?.rows_affected()
             }
         };
@@ -49,13 +50,13 @@ pub(super) async fn rows_with(
 ) -> Result<Vec<Row>, StoreError> {
     let mut found = Vec::new();
     for rows in portions(rows, portion(tx.dialect())) {
-        match tx.conn() {
+        match tx.conn().await? {
             Conn::Sqlite(_) => {
                 let sql = listed(columns, rows.len(), query);
                 found.extend(tx.rows(sql, rows.into_iter().flatten().collect()).await?);
             }
             Conn::Postgres(conn) => {
-                let rows = as_arrays(columns, rows, query)?.fetch_all(&mut **conn).await;
+                let rows = as_arrays(columns, rows, query)?.fetch_all(conn).await;
                 found.extend(tx.note(rows)?.into_iter().map(Row::Postgres));
             }
         }

@@ -33,6 +33,7 @@ pub mod bills;
 pub mod cash;
 pub mod caught_up;
 pub mod charging;
+mod connection;
 pub mod coupons;
 pub mod deliveries;
 pub mod digest;

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -35,8 +36,9 @@ impl Waiting {
         Place { batch_no: self.batch_no, line: self.line }
     }
 
-    fn rank(&self) -> (u32, Timestamp, i64, i64) {
-        (self.account, window_start(self.submit_time), self.batch_no, self.line)
+    /// By window and arrival.
+    fn rank(&self) -> (Timestamp, i64, i64) {
+        (window_start(self.submit_time), self.batch_no, self.line)
     }
 }
 
@@ -77,7 +79,7 @@ impl UsageOrder {
         Ok(())
     }
 
-    /// Hands over the portions, each sorted by account, window and arrival.
+    /// Hands over the portions.
     pub fn portions(mut self) -> io::Result<Portions> {
         let Some(_) = &self.spill else {
             let memory = Some(self.memory).filter(|memory| !memory.is_empty());
@@ -129,7 +131,7 @@ struct Level {
     parts: Vec<usize>,
 }
 
-/// Sorted portions, one at a time.
+/// Portions, one at a time.
 pub struct Portions {
     memory: Option<Vec<Waiting>>,
     /// Groups of accounts, and above them the spans of time of a group that was too large.
@@ -138,9 +140,9 @@ pub struct Portions {
 }
 
 impl Portions {
-    pub fn next(&mut self) -> io::Result<Option<Vec<Waiting>>> {
+    pub fn next(&mut self) -> io::Result<Option<Portion>> {
         if let Some(memory) = self.memory.take() {
-            return Ok(Some(sorted(memory)));
+            return Ok(Some(Portion::new(memory)));
         }
         loop {
             let depth = self.levels.len();
@@ -161,14 +163,86 @@ impl Portions {
                 Ok(())
             })?;
             std::fs::remove_file(path)?;
-            return Ok(Some(sorted(messages)));
+            return Ok(Some(Portion::new(messages)));
         }
     }
 }
 
-fn sorted(mut messages: Vec<Waiting>) -> Vec<Waiting> {
-    messages.sort_unstable_by_key(Waiting::rank);
-    messages
+/// Messages by account. Those of an account are brought into their order only when they are asked for, so that
+/// the database can work meanwhile; they came nearly so.
+pub struct Portion {
+    messages: Vec<Waiting>,
+    /// Indices of messages, those of an account beside each other.
+    order: Vec<u32>,
+    /// Accounts, and where theirs stand in `order`.
+    accounts: Vec<(u32, Range<usize>)>,
+}
+
+/// Messages of an account in the order in which they are charged.
+#[derive(Clone, Copy)]
+pub struct Messages<'p> {
+    pub account: u32,
+    of: &'p [Waiting],
+    order: &'p [u32],
+}
+
+impl Portion {
+    fn new(messages: Vec<Waiting>) -> Portion {
+        let mut ends: Vec<usize> = Vec::new();
+        for message in &messages {
+            let account = message.account as usize;
+            if account >= ends.len() {
+                ends.resize(account + 1, 0);
+            }
+            ends[account] += 1;
+        }
+        let mut accounts = Vec::new();
+        let mut begin = 0;
+        for (account, end) in (0..).zip(&mut ends) {
+            let count = std::mem::replace(end, begin);
+            if count > 0 {
+                accounts.push((account, begin..begin + count));
+            }
+            begin += count;
+        }
+        let mut order = vec![0; messages.len()];
+        for (index, message) in (0..).zip(&messages) {
+            let place = &mut ends[message.account as usize];
+            order[*place] = index;
+            *place += 1;
+        }
+        Portion { messages, order, accounts }
+    }
+
+    /// The accounts, by number.
+    pub fn accounts(&self) -> impl Iterator<Item = u32> {
+        self.accounts.iter().map(|(account, _)| *account)
+    }
+
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.messages.iter().map(|message| message.submit_time).min()
+    }
+
+    /// The messages of an account, sorted by window and arrival; none of one that has none here.
+    pub fn of(&mut self, account: u32) -> Messages<'_> {
+        let of = &*self.messages;
+        let found = self.accounts.binary_search_by_key(&account, |(account, _)| *account);
+        let range = found.map_or(0..0, |found| self.accounts[found].1.clone());
+        let order = &mut self.order[range];
+        order.sort_by_key(|index| of[*index as usize].rank());
+        Messages { account, of, order }
+    }
+}
+
+impl<'p> Messages<'p> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'p Waiting> + use<'p> {
+        let of = self.of;
+        self.order.iter().map(move |index| &of[*index as usize])
+    }
+
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
 }
 
 /// Lays a group out by spans of whole windows.
@@ -255,7 +329,23 @@ mod tests {
         let mut order = UsageOrder::new(expected, limit);
         messages(5_000).into_iter().for_each(|message| order.push(message).unwrap());
         let mut portions = order.portions().unwrap();
-        std::iter::from_fn(|| portions.next().unwrap()).collect()
+        let sorted = |mut portion: Portion| {
+            let accounts: Vec<u32> = portion.accounts().collect();
+            accounts
+                .into_iter()
+                .flat_map(|account| portion.of(account).iter().copied().collect::<Vec<_>>())
+                .collect()
+        };
+        std::iter::from_fn(|| portions.next().unwrap()).map(sorted).collect()
+    }
+
+    #[test]
+    fn messages_of_an_account_are_sorted_by_window_and_arrival() {
+        let sorted = ordered(5_000, usize::MAX).concat();
+        let mut expected = messages(5_000);
+        expected.sort_by_key(|message| (message.account, message.rank()));
+        assert_eq!(sorted, expected);
+        assert_eq!(Portion::new(messages(1)).of(7).len(), 0);
     }
 
     #[test]
