@@ -42,6 +42,7 @@ use crate::domain::price::PriceBook;
 use crate::domain::product::Catalog;
 use crate::domain::refund::RefundPolicy;
 use crate::domain::renewal::Rules;
+use crate::ingest::message_ids::IdForm;
 use crate::ingest::source::Source;
 use crate::schedule::Schedule;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub max_ahead_minutes: i64,
     /// Zones of sources whose times name none, where they are not the source's usual ones.
     pub source_zones: BTreeMap<Source, Zone>,
+    /// How sources write ids of messages in receipts, where messages have them otherwise.
+    pub message_ids: BTreeMap<Source, IdForm>,
     /// How far business time may go forward at once without being told to (D44).
     pub max_jump_hours: i64,
     /// How long a run may go without a sign of life before another takes its place.
@@ -256,6 +259,7 @@ fn assemble(
         retention: settings.retention,
         max_ahead_minutes: settings.max_ahead_minutes,
         source_zones: settings.source_zones,
+        message_ids: settings.message_ids,
         max_jump_hours: settings.max_jump_hours,
         lease: settings.lease,
         renewals_per_day: settings.renewals_per_day,

@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::bills::{Bills, Invoices, read_bills, read_invoices};
 use super::database::{Database, url};
 use super::notices::{self, Notices};
-use super::reader::{Entry, File, Place, Table, closest};
+use super::reader::{Entry, File, Place, Reading, Table, closest};
 use super::retention::{Retention, read_retention};
-use super::values::{address, count, flag, hours, minutes, one_of, schedule, seconds, text, zone};
+use super::values::{address, count, flag, hours, id_form, minutes, one_of, schedule, seconds, text, zone};
 use crate::domain::period::Zone;
 use crate::domain::refund::{MultiPlan, RefundPolicy};
+use crate::ingest::message_ids::IdForm;
 use crate::ingest::source::Source;
 use crate::jobs;
 use crate::schedule::Schedule;
@@ -36,6 +39,7 @@ pub struct Settings {
     pub retention: Retention,
     pub max_ahead_minutes: i64,
     pub source_zones: BTreeMap<Source, Zone>,
+    pub message_ids: BTreeMap<Source, IdForm>,
     pub max_jump_hours: i64,
     pub lease: Duration,
     pub renewals_per_day: i64,
@@ -60,7 +64,7 @@ pub struct Settings {
 pub fn read(file: &File<'_>) -> Settings {
     let tree = file.parse().unwrap_or_default();
     let mut root = Table::root(file, &tree);
-    let mut source_zones = BTreeMap::new();
+    let (mut source_zones, mut message_ids) = (BTreeMap::new(), BTreeMap::new());
     let has_spool = root.has("spool");
     let settings = Settings {
         database_at: root.place_of("database"),
@@ -73,13 +77,15 @@ pub fn read(file: &File<'_>) -> Settings {
         prices: named(&mut root, "prices", "prices.toml"),
         retention: read_retention(&mut root),
         max_ahead_minutes: in_section(&mut root, "ingest", |table| {
-            source_zones = zones_of_sources(table);
+            source_zones = of_sources(table, "zones", has_zone, zone);
+            message_ids = of_sources(table, "message_ids", |_| Ok(()), id_form);
             table.optional("max_ahead", minutes)
         })
         .unwrap_or(DEFAULT_MAX_AHEAD_MINUTES),
         max_jump_hours: in_section(&mut root, "clock", |table| table.optional("max_jump", hours))
             .unwrap_or(DEFAULT_MAX_JUMP_HOURS),
         source_zones,
+        message_ids,
         lease: in_section(&mut root, "runs", |table| table.optional("lease", seconds))
             .unwrap_or(DEFAULT_LEASE),
         renewals_per_day: in_section(&mut root, "renewal", |table| table.optional("max_per_day", count))
@@ -162,32 +168,40 @@ fn in_section<T>(
     value
 }
 
-/// The zones of sources whose times name none.
-fn zones_of_sources(ingest: &mut Table<'_>) -> BTreeMap<Source, Zone> {
-    let mut zones = BTreeMap::new();
-    for Entry { key, key_place, value } in ingest.entries("zones") {
-        let source = match Source::parse(key) {
-            Ok(source) if source.time_forms().zoneless.is_some() => source,
-            Ok(_) => {
-                let what = format!("times of `{key}` must name their offset: it has no zone to give");
-                ingest.fault_at(key_place, what);
-                continue;
-            }
-            Err(error) => {
-                let what = match closest(key, &Source::ALL.map(Source::name)) {
-                    Some(near) => format!("`{key}` is not a source: did you mean `{near}`?"),
-                    None => error.to_string(),
-                };
+/// Only sources whose times name no zone have one to be told.
+fn has_zone(source: Source) -> Result<(), String> {
+    match source.time_forms().zoneless {
+        Some(_) => Ok(()),
+        None => Err(format!("times of `{}` must name their offset: it has no zone to give", source.name())),
+    }
+}
+
+/// What a table says of sources; `may` says why one can't be in it.
+fn of_sources<T>(
+    ingest: &mut Table<'_>,
+    key: &'static str,
+    may: impl Fn(Source) -> Result<(), String>,
+    read: impl Fn(&DeValue<'_>) -> Reading<T>,
+) -> BTreeMap<Source, T> {
+    let mut said = BTreeMap::new();
+    for Entry { key, key_place, value } in ingest.entries(key) {
+        let source = Source::parse(key).map_err(|error| match closest(key, &Source::ALL.map(Source::name)) {
+            Some(near) => format!("`{key}` is not a source: did you mean `{near}`?"),
+            None => error.to_string(),
+        });
+        let source = match source.and_then(|source| may(source).map(|()| source)) {
+            Ok(source) => source,
+            Err(what) => {
                 ingest.fault_at(key_place, what);
                 continue;
             }
         };
-        match zone(value.get_ref()) {
-            Ok(zone) => {
-                zones.insert(source, zone);
+        match read(value.get_ref()) {
+            Ok(value) => {
+                said.insert(source, value);
             }
             Err(what) => ingest.fault_at(value.span().start, format!("`{key}`: {what}")),
         }
     }
-    zones
+    said
 }

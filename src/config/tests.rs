@@ -138,6 +138,14 @@ fn a_source_may_have_a_zone_of_its_own() {
 }
 
 #[test]
+fn a_source_may_write_ids_in_its_own_way() {
+    let config =
+        with("[retention]", "[ingest.message_ids]\nsmpp = \"decimal to %08x\"\n[retention]").unwrap();
+    let id = |source| config.message_ids.get(&source).map(|form| form.of_message("1023").into_owned());
+    assert_eq!((id(Source::Smpp), id(Source::Cmpp)), (Some("000003ff".to_owned()), None));
+}
+
+#[test]
 fn only_domestic_plans_are_renewed_unless_a_product_says_so() {
     let shipped = Config::built_in().unwrap();
     let renewed = shipped.catalog.products.iter().filter(|product| product.renewal);

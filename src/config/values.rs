@@ -11,6 +11,7 @@ use crate::domain::account::{ID_RULE, is_id};
 use crate::domain::countries::{is_country, is_destination, is_of_the_standard, meant_by};
 use crate::domain::money::{Micros, MoneyFault, check_currency};
 use crate::domain::period::{Timestamp, Validity, Zone, window_start};
+use crate::ingest::message_ids::IdForm;
 use crate::schedule::Schedule;
 
 /// Any text that says something.
@@ -223,6 +224,10 @@ pub fn address(value: &DeValue<'_>) -> Reading<Option<SocketAddr>> {
 pub fn zone(value: &DeValue<'_>) -> Reading<Zone> {
     let name = text(value)?;
     Zone::parse(&name).ok_or_else(|| format!("`{name}` is not a time zone: write such as \"Asia/Shanghai\""))
+}
+
+pub fn id_form(value: &DeValue<'_>) -> Reading<IdForm> {
+    IdForm::parse(&text(value)?)
 }
 
 pub fn currency(value: &DeValue<'_>) -> Reading<String> {

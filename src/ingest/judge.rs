@@ -1,6 +1,7 @@
 //! What lines are judged by, whatever they bring: accounts, ids, times, recipients and counts.
 
 use super::fields::{Field, Fields, Lines, Name, missing};
+use super::message_ids::IdForm;
 use super::recipient::{BareNumber, PhoneNumber, RecipientKey};
 use super::source::Source;
 use super::times::{TimeForms, ZonelessIn, read_time};
@@ -20,6 +21,8 @@ pub struct Terms<'a> {
     pub zone: Zone,
     /// The zone of times that name none; None for the source's usual one.
     pub source_zone: Option<Zone>,
+    /// How receipts write the ids of messages, where messages have them otherwise.
+    pub message_ids: Option<IdForm>,
     /// How long messages are kept, and so how far back a repeated one is noticed (D71).
     pub dedupe_months: u32,
     /// Messages of before this moment are gone, whatever is configured since: one of them that came again

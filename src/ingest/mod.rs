@@ -21,6 +21,7 @@ pub mod recipient;
 pub mod country;
 pub mod judge;
 pub mod judgements;
+pub mod message_ids;
 pub mod messages;
 pub mod receipts;
 mod receipt_text;

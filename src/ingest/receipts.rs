@@ -1,11 +1,14 @@
 //! One record becomes one receipt row, or the reason why it cannot.
 
+use std::borrow::Cow;
+
 use super::fields::{Field, Fields, Lines, Name, missing};
 use super::judge::{Basis, Judge, LONGEST_CODE, MessageId, Terms, check_columns, count, needed, stored};
 use super::judgements::Judgements;
+use super::message_ids::{IdForm, may_be_same};
 use super::receipt_text::ReceiptText;
 use super::source::Source;
-use super::{IngestError, LineFault};
+use super::{IngestError, LineFault, excerpt};
 use crate::domain::receipt::{Part, ReceiptRow, Request};
 
 /// The receipts of one input.
@@ -15,13 +18,16 @@ pub type Receipts<'a, R> = Judgements<'a, R, ReceiptJudge>;
 pub struct ReceiptJudge {
     basis: Basis,
     names: Vec<Name>,
+    /// How receipts write ids, where messages have them otherwise.
+    ids: Option<IdForm>,
 }
 
 const LONGEST_RECEIPT_ID: usize = 256;
 
 impl ReceiptJudge {
     pub fn new(terms: &Terms<'_>) -> ReceiptJudge {
-        ReceiptJudge { basis: Basis::new(terms), names: terms.source.receipt_names() }
+        let names = terms.source.receipt_names();
+        ReceiptJudge { basis: Basis::new(terms), names, ids: terms.message_ids }
     }
 
     /// The message that the receipt is about: its id, else the request it was sent by and whom to.
@@ -31,7 +37,8 @@ impl ReceiptJudge {
         said: impl Fn(Field) -> Option<&'a str>,
     ) -> Result<(MessageId, Option<Request>), LineFault> {
         if let Some(id) = said(Field::MessageId) {
-            return Ok((self.basis.message_id(id)?, None));
+            let id = self.ids.map_or(Cow::Borrowed(id), |form| form.of_message(id));
+            return Ok((self.basis.message_id(&id)?, None));
         }
         let recipient = fields.get(Field::Recipient);
         let Some((biz_id, recipient)) = self.basis.biz_id(fields)?.zip(recipient) else {
@@ -75,6 +82,7 @@ impl Judge for ReceiptJudge {
     fn judge(&self, fields: &Fields<'_>) -> Result<ReceiptRow, LineFault> {
         let source = self.basis.source;
         let text = fields.get(Field::ReceiptText).map(ReceiptText::parse).transpose()?.unwrap_or_default();
+        check_ids(fields.get(Field::MessageId), text.get(Field::MessageId))?;
         let said = |field| fields.get(field).or_else(|| text.get(field));
         let (id, request) = self.message(fields, said)?;
         let account_id = self.basis.account(fields)?;
@@ -99,6 +107,20 @@ impl Judge for ReceiptJudge {
             source_units: self.basis.source_units(fields)?,
             receipt_id: stored(Field::ReceiptId, fields.get(Field::ReceiptId), LONGEST_RECEIPT_ID)?,
         })
+    }
+}
+
+/// The id that a column has wins over the one in the receipt's text, which may be the same in other digits. Where
+/// they can't be the same, a guess might give the wrong message back.
+fn check_ids(column: Option<&str>, text: Option<&str>) -> Result<(), LineFault> {
+    match column.zip(text) {
+        Some((column, text)) if !may_be_same(column, text) => {
+            let (column, text) = (excerpt(column), excerpt(text));
+            let detail =
+                format!("`message_id` is `{column}`, and the receipt text says `id:{text}`: which is it?");
+            Err(LineFault::new("bad_receipt_text", detail))
+        }
+        _ => Ok(()),
     }
 }
 

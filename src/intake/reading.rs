@@ -138,6 +138,7 @@ pub fn terms<'a>(config: &'a Config, source: Source, as_of: Timestamp, known: &'
         as_of,
         zone: config.zone,
         source_zone: config.source_zones.get(&source).copied(),
+        message_ids: config.message_ids.get(&source).copied(),
         dedupe_months: config.retention.messages_months,
         max_ahead_minutes: config.max_ahead_minutes,
         retired_before: known.retired_before,

@@ -54,6 +54,12 @@ fn faults_of_settings_are_told() {
              q.toml:7:7: `aws`: this is a number: write a text in quotes",
         ),
         (
+            "[retention]",
+            "[ingest.message_ids]\ngeneric = \"decimal to %d\"\nsmpp = \"dec to %x\"\n[retention]",
+            "q.toml:4:8: `smpp`: `dec to %x` is no form of ids: write `decimal` or `hex`, as receipts have it, and \
+             `%d`, `%x`, `%X` or `%08x`, as messages do, such as \"decimal to %08x\"",
+        ),
+        (
             "messages = \"13 months\"",
             "deliveries = \"90 days\"\nruns = \"2 years\"\nrejected_line = \"9 days\"",
             "q.toml:3:14: `deliveries`: this is counted in months: write such as \"13 months\"\n\

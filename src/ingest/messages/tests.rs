@@ -60,6 +60,7 @@ pub fn terms(catalog: &Catalog, source: Source) -> Terms<'_> {
         as_of: Timestamp::parse_rfc3339(AS_OF).unwrap(),
         zone: Zone::parse("Asia/Shanghai").unwrap(),
         source_zone: None,
+        message_ids: None,
         dedupe_months: 13,
         retired_before: Timestamp(i64::MIN),
         max_ahead_minutes: 5,
