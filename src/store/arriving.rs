@@ -172,7 +172,7 @@ const PAGES_TOGETHER: i64 = 1_000;
 ///
 /// The temporary table is read in the order it was written, so of two lines with one key the first is
 /// taken.
-async fn insert_but_known(tx: &mut Tx, target: Target, batch_no: i64) -> Result<i64, StoreError> {
+pub(super) async fn insert_but_known(tx: &mut Tx, target: Target, batch_no: i64) -> Result<i64, StoreError> {
     let Target { table, staged, columns, key, .. } = target;
     let columns = columns.strip_prefix("batch_no, ").unwrap_or(columns);
     let all = format!("insert into {table} (batch_no, {columns}) select $1, {columns} from {staged}");

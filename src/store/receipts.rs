@@ -1,10 +1,13 @@
 //! Receipts on their way in, and as they are kept.
 //!
 //! The first final receipt of a message in time wins; what comes later is the same again or a conflict (D15,
-//! D46), or was reported too late to be either ([`in_time`]). Those that say no are kept a second time, apart:
-//! giving back reads only them.
+//! D46), or was reported too late to be either ([`in_time`]). Before the message is known, none of it is decided
+//! ([`parked`]). Those that say no are kept a second time, apart: giving back reads only them.
 
 mod in_time;
+mod parked;
+
+pub use self::parked::judge as judge_parked;
 
 use super::arriving::{Arriving, Target};
 use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
@@ -225,57 +228,106 @@ impl ReceiptStaging {
     }
 
     async fn merge(&self, tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
-        // A whole receipt after one of a part, or the other way round, contradicts it (D66).
-        if !self.rows.is_straight() && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
-            if tx.execute(PART_CONFLICTS, values![batch_no]).await? > 0 {
-                // Few do; what was late among them contradicts nothing.
-                index_lines(tx).await?;
-                in_time::judge_parts(tx, batch_no, self.received_at).await?;
-                tx.execute(FORGET_CONFLICTS, values![batch_no]).await?;
-                tx.execute(PART_CONFLICTS, values![batch_no]).await?;
-            }
-            keep_conflicts(tx, batch_no).await?;
-            tx.execute(LEAVE_OUT_CONFLICTS, values![batch_no]).await?;
+        let lines = Lines {
+            batch_no,
+            received_at: self.received_at,
+            now: self.received_at,
+            which: format!("line > {}", self.straight_line),
+        };
+        let staged = !self.rows.is_straight();
+        if staged && (self.by_part || tx.int(ANY_BY_PART, vec![]).await? > 0) {
+            lines.leave_out_parts(tx).await?;
         }
         let accepted = self.rows.merge(tx, batch_no).await?;
         let rejected = "insert into batch_lines (batch_no, line, verdict, reason, detail, raw) \
                         select $1, line, 'rejected', reason, detail, raw from staged_lines";
         tx.execute(rejected, values![batch_no]).await?;
-        if !self.rows.is_straight()
-            && tx.execute(keep_failures(), values![batch_no, self.straight_line]).await? > 0
-        {
-            let open = "insert into open_failures (batch_no, line) \
-                        select batch_no, line from failures where batch_no = $1 and line > $2";
-            tx.execute(open, values![batch_no, self.straight_line]).await?;
+        if staged {
+            lines.keep_failures(tx).await?;
         }
         if accepted == self.rows.rows() {
             return Ok(());
         }
-        let accepted = accepted + in_time::judge(tx, batch_no, self.received_at).await?;
+        let accepted = accepted + lines.judge_known(tx).await?;
+        batches::correct_counts(tx, batch_no, self.rows.rows(), accepted).await
+    }
+}
+
+/// Lines of a batch that were staged, to be judged.
+struct Lines {
+    batch_no: i64,
+    received_at: Timestamp,
+    /// When what they are becomes clear.
+    now: Timestamp,
+    /// Which of the batch's lines they are, in SQL.
+    which: String,
+}
+
+impl Lines {
+    /// Leaves out what tells of a part of a message after another told of the whole, or the other way round: it
+    /// contradicts that (D66).
+    async fn leave_out_parts(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let batch_no = self.batch_no;
+        if tx.execute(PART_CONFLICTS, values![batch_no]).await? > 0 {
+            // Few do; what was late among them contradicts nothing.
+            index_lines(tx).await?;
+            in_time::judge_parts(tx, batch_no, self.received_at).await?;
+            tx.execute(FORGET_CONFLICTS, values![batch_no]).await?;
+            tx.execute(PART_CONFLICTS, values![batch_no]).await?;
+        } else if !parked::any(tx).await? {
+            return Ok(());
+        }
+        parked::park_parts(tx, batch_no).await?;
+        keep_conflicts(tx, batch_no).await?;
+        tx.execute(LEAVE_OUT_JUDGED, values![batch_no]).await.map(|_| ())
+    }
+
+    /// Keeps those that say no a second time.
+    async fn keep_failures(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let Lines { batch_no, which, .. } = self;
+        let keep = format!(
+            "insert into failures ({FAILURE}) select {FAILURE} from receipts \
+             where batch_no = $1 and {which} and slot = 'final' and status <> 'delivered'"
+        );
+        if tx.execute(keep, values![*batch_no]).await? > 0 {
+            let open = format!(
+                "insert into open_failures (batch_no, line) \
+                 select batch_no, line from failures where batch_no = $1 and {which}"
+            );
+            tx.execute(open, values![*batch_no]).await?;
+        }
+        Ok(())
+    }
+
+    /// Judges those whose place another one holds; gives how many are accepted all the same.
+    async fn judge_known(&self, tx: &mut Tx) -> Result<i64, StoreError> {
+        let batch_no = self.batch_no;
+        let parked = parked::park(tx, batch_no).await?;
+        let accepted = parked + in_time::judge(tx, batch_no, self.received_at).await?;
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
         keep_conflicts(tx, batch_no).await?;
-        tx.execute(LIST_CONFLICTS, values![batch_no]).await?;
+        tx.execute(LIST_CONFLICTS, values![batch_no, self.now.0]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
-        batches::correct_counts(tx, batch_no, self.rows.rows(), accepted).await
+        Ok(accepted)
     }
 }
 
 const ANY_BY_PART: &str = "select count(*) from (select 1 from receipts where part > 0 limit 1) any_part";
 
 /// Lines whose receipt is known: the same answer again, or another one. Failed, expired and rejected
-/// are one answer (D81).
+/// are one answer (D81). What was parked contradicts nothing, and is not parked twice.
 const JUDGE_KNOWN: &str = "insert into batch_lines (batch_no, line, verdict, reason, detail) \
-    select $1, s.line, \
-           case when (s.status = 'delivered') = (r.status = 'delivered') or s.slot <> 'final' then 'duplicate' \
-                else 'conflict' end, \
-           case when (s.status = 'delivered') = (r.status = 'delivered') or s.slot <> 'final' then 'known' \
-                else 'other_status' end, \
-           'receipt is known from batch ' || cast(r.batch_no as text) || ' line ' || cast(r.line as text) \
-           || case when s.status = r.status then '' else '; status ' || s.status || ', was ' || r.status end \
-    from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
-      and r.account_id = s.account_id and r.part = s.part and r.slot = s.slot \
-    where not (r.batch_no = $1 and r.line = s.line) \
-      and not exists (select 1 from batch_lines l where l.batch_no = $1 and l.line = s.line)";
+    select $1, line, case when known = 1 then 'duplicate' else 'conflict' end, \
+      case when known = 1 then 'known' else 'other_status' end, detail from ( \
+      select s.line, case when (s.status = 'delivered') = (r.status = 'delivered') or s.slot <> 'final' \
+          or exists (select 1 from receipts p where p.id_hi = s.id_hi and p.id_lo = s.id_lo \
+            and p.account_id = s.account_id and p.part = s.part and p.slot like 'parked %') then 1 else 0 end known, \
+        'receipt is known from batch ' || cast(r.batch_no as text) || ' line ' || cast(r.line as text) \
+        || case when s.status = r.status then '' else '; status ' || s.status || ', was ' || r.status end as detail \
+      from staged_receipts s join receipts r on r.id_hi = s.id_hi and r.id_lo = s.id_lo \
+        and r.account_id = s.account_id and r.part = s.part and r.slot = s.slot \
+      where not (r.batch_no = $1 and r.line = s.line) \
+        and not exists (select 1 from batch_lines l where l.batch_no = $1 and l.line = s.line)) judged";
 
 /// The first final receipt of a message says how the source answers for it: whole, or by parts. A
 /// line that contradicts it is left out, and so says nothing to those after it.
@@ -292,18 +344,11 @@ const PART_CONFLICTS: &str = "insert into batch_lines (batch_no, line, verdict, 
       (select sign(min(r.part)) from receipts r where r.id_hi = s.id_hi and r.id_lo = s.id_lo \
        and r.account_id = s.account_id and r.slot = 'final'), sign(o.part))";
 
-const FORGET_CONFLICTS: &str = "delete from batch_lines where batch_no = $1 and reason = 'part_and_whole'";
+const FORGET_CONFLICTS: &str = "delete from batch_lines where batch_no = $1 and reason = 'part_and_whole' \
+    and line in (select line from staged_receipts)";
 
-const LEAVE_OUT_CONFLICTS: &str = "delete from staged_receipts where line in \
-    (select line from batch_lines where batch_no = $1 and verdict = 'conflict')";
-
-/// Failures among the receipts of a batch, from the line after one on.
-fn keep_failures() -> String {
-    format!(
-        "insert into failures ({FAILURE}) select {FAILURE} from receipts \
-         where batch_no = $1 and line > $2 and slot = 'final' and status <> 'delivered'"
-    )
-}
+const LEAVE_OUT_JUDGED: &str =
+    "delete from staged_receipts where line in (select line from batch_lines where batch_no = $1)";
 
 /// Staged lines are looked up one by one from here on: without an index each would cost a look at all of them.
 async fn index_lines(tx: &mut Tx) -> Result<(), StoreError> {
@@ -341,9 +386,10 @@ async fn keep_conflicts(tx: &mut Tx, batch_no: i64) -> Result<(), StoreError> {
 const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, id_lo, part, batch_no, line, \
       detail, opened_at) \
     select case when l.reason = 'late_arrival' then l.reason else 'conflict' end, r.account_id, r.id_hi, r.id_lo, \
-      r.part, r.batch_no, r.line, l.detail, r.received_at \
+      r.part, r.batch_no, r.line, l.detail, $2 \
     from receipts r join batch_lines l on l.batch_no = r.batch_no and l.line = r.line and l.verdict = 'conflict' \
-    where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') order by r.line";
+    where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') \
+      and not exists (select 1 from exceptions e where e.batch_no = r.batch_no and e.line = r.line) order by r.line";
 
 /// The same contradiction again is no news.
 const KNOWN_CONFLICTS: &str = "update batch_lines set verdict = 'duplicate', reason = 'known', \

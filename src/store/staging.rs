@@ -6,6 +6,7 @@ use super::batches::{Ingested, MESSAGES, NewBatch, Origin, correct_counts, find}
 use super::db::{Dialect, Tx, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
+use super::receipts::judge_parked;
 use super::retention::Retired;
 use crate::domain::message::{Disposition, MessageRow};
 use crate::domain::period::Timestamp;
@@ -134,6 +135,7 @@ impl Staging {
         };
         self.rows.write(tx).await?;
         self.merge(tx, batch_no).await?;
+        judge_parked(tx, batch_no, now).await?;
         drop_temporary(tx, &["staged", "staged_lines"]).await?;
         let taken = find(tx, batch_no).await?;
         taken.map(Ingested::Taken).ok_or_else(|| StoreError::Corrupt(format!("batch {batch_no} is gone")))

@@ -2,7 +2,7 @@
 //! was reported later is recorded, and counts for nothing where another was in time (D14, D15, D46).
 //!
 //! Whether a receipt was in time is known by its message. Where that has not come yet the first holds the
-//! place, and what tells otherwise is listed.
+//! place, and others wait beside it ([`parked`](super::parked)).
 
 use std::collections::BTreeMap;
 
@@ -195,8 +195,8 @@ fn beside(row: &Row) -> Result<Beside, StoreError> {
 }
 
 /// Lets receipts in time tell of parts where a late one told of the whole, and the other way round: the late
-/// one is recorded, and contradicts nothing (D14, D66). After the grace nobody takes a place. What contradicts
-/// by parts is listed for the batch before.
+/// one is recorded, and contradicts nothing, not even what was late before it (D14, D66). After the grace nobody
+/// takes a place. What contradicts by parts is listed for the batch before.
 pub async fn judge_parts(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> Result<(), StoreError> {
     let mut besides: BTreeMap<(i64, i64, String), Vec<Beside>> = BTreeMap::new();
     for by in BY {
@@ -220,9 +220,9 @@ pub async fn judge_parts(tx: &mut Tx, batch_no: i64, received_at: Timestamp) -> 
         let in_grace = after(received_at.0) <= REFUND_WINDOW + RECEIPT_GRACE;
         let gives_way = |late: &&Beside| {
             let takes = |other: &Beside| {
-                !is_late(other)
-                    && (other.part == 0) != (late.part == 0)
-                    && (late.line.is_some() || (other.line.is_some() && in_grace))
+                let recorded = late.line.is_some() && (!is_late(other) || other.line < late.line);
+                let taken_over = !is_late(other) && other.line.is_some() && in_grace;
+                (other.part == 0) != (late.part == 0) && (recorded || taken_over)
             };
             is_late(late) && found.iter().any(takes)
         };

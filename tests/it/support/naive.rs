@@ -56,11 +56,13 @@ struct Sent {
     is_final: bool,
 }
 
-/// A failure that decides over a message, or a part of it.
+/// A failure that decides over a message, or a part of it; or a receipt that may.
 #[derive(Clone, Debug)]
 struct Failure {
     receipt: Receipt,
     received: i128,
+    /// How many came before it.
+    arrival: usize,
     answer: Option<&'static str>,
 }
 
@@ -72,10 +74,14 @@ struct Books {
     /// In order of arrival.
     sent: Vec<Sent>,
     failures: Vec<Failure>,
+    /// Final receipts of messages that have not come.
+    early: Vec<Failure>,
     /// Messages with a final receipt, and its part; 0 for the whole.
     decided: BTreeMap<(usize, String, i64), Receipt>,
     /// Units and money that went back, by account, message, part and whither.
     back: BTreeMap<(usize, String, i64, String), (i128, i128)>,
+    /// Receipts that came.
+    arrived: usize,
     run: i128,
     /// When charging and settling were run last.
     charged_at: i128,
@@ -118,30 +124,65 @@ impl Books {
         let is_same =
             |sent: &Sent| (sent.message.account, &sent.message.id) == (message.account, &message.id);
         if !self.sent.iter().any(is_same) {
-            let message = message.clone();
             self.sent.push(Sent {
-                message,
+                message: message.clone(),
                 charged: BTreeMap::new(),
                 waits: true,
                 is_new: true,
                 is_final: false,
             });
+            self.decide_again(message);
         }
+    }
+
+    /// Which receipt was in time is known by the message: all that came before it are looked at again. What was
+    /// listed for an operator stays with him.
+    fn decide_again(&mut self, message: &Message) {
+        let of = |failure: &Failure| {
+            (failure.receipt.account, &failure.receipt.id) == (message.account, &message.id)
+        };
+        let early: Vec<Failure> = self.early.iter().filter(|early| of(early)).cloned().collect();
+        let known: Vec<Failure> = self.failures.iter().filter(|failure| of(failure)).cloned().collect();
+        self.early.retain(|early| !of(early));
+        self.failures.retain(|failure| !of(failure));
+        self.decided.retain(|(account, id, _), _| (*account, id) != (message.account, &message.id));
+        early.into_iter().for_each(|early| self.decide(early));
+        for failure in &mut self.failures {
+            let before = known.iter().find(|known| known.arrival == failure.arrival);
+            failure.answer = failure.answer.or(before.and_then(|known| known.answer));
+        }
+        self.failures.sort_by_key(|failure| failure.arrival);
+    }
+
+    fn take_receipt(&mut self, receipt: &Receipt, received: i128) {
+        self.arrived += 1;
+        if !["delivered", "failed", "expired", "rejected"].contains(&receipt.status) {
+            return;
+        }
+        let came = Failure { receipt: receipt.clone(), received, arrival: self.arrived, answer: None };
+        if self.after(&came).is_none() {
+            self.early.push(came.clone());
+        }
+        self.decide(came);
     }
 
     /// The first final receipt of a message decides; of a message in parts, the first of each part. A
     /// source that told of parts can't tell of the whole, nor the other way round. One that was reported after
     /// 72 hours gives way to one in time that tells otherwise, or that it failed before.
-    fn take_receipt(&mut self, receipt: &Receipt, received: i128) {
-        if !["delivered", "failed", "expired", "rejected"].contains(&receipt.status) {
-            return;
-        }
+    fn decide(&mut self, came: Failure) {
+        let receipt = &came.receipt;
         let part = receipt.part.map_or(0, |(part, _)| part);
-        let known = |other: &&(usize, String, i64)| (other.0, &other.1) == (receipt.account, &receipt.id);
-        let other_way = self.decided.keys().find(known).is_some_and(|other| (other.2 == 0) != (part == 0));
+        let other_way = |other: &(usize, String, i64)| {
+            (other.0, &other.1) == (receipt.account, &receipt.id) && (other.2 == 0) != (part == 0)
+        };
+        let counts = self.after(&came).is_some_and(|(told, came)| told <= 72 * HOUR && came <= 96 * HOUR);
+        let sent = self.sent_at(receipt);
+        let late = |of: &Receipt| sent.is_some_and(|at| i128::from(of.reported.0) - at > 72 * HOUR);
+        self.decided.retain(|key, holder| !(counts && other_way(key) && late(holder)));
         let key = (receipt.account, receipt.id.clone(), part);
-        let stays = self.decided.get(&key).is_some_and(|holder| !self.gives_way(holder, receipt, received));
-        if other_way || stays {
+        let stays =
+            self.decided.get(&key).is_some_and(|holder| !self.gives_way(holder, receipt, came.received));
+        if self.decided.keys().any(other_way) || stays {
             return;
         }
         self.decided.insert(key, receipt.clone());
@@ -151,15 +192,25 @@ impl Books {
                 (of.account, &of.id, part(of)) == (receipt.account, &receipt.id, part(receipt))
             };
             self.failures.retain(|failure| !same(&failure.receipt));
-            self.failures.push(Failure { receipt: receipt.clone(), received, answer: None });
+            self.failures.push(came);
         }
+    }
+
+    /// When the message of a receipt was sent.
+    fn sent_at(&self, receipt: &Receipt) -> Option<i128> {
+        let same = |sent: &&Sent| (sent.message.account, &sent.message.id) == (receipt.account, &receipt.id);
+        self.sent.iter().find(same).map(|sent| sent.message.at.0.into())
+    }
+
+    /// How long after its message a receipt was reported, and came.
+    fn after(&self, came: &Failure) -> Option<(i128, i128)> {
+        let at = self.sent_at(&came.receipt)?;
+        Some((i128::from(came.receipt.reported.0) - at, came.received - at))
     }
 
     /// Whether a receipt that decided has to give way to another.
     fn gives_way(&self, holder: &Receipt, rival: &Receipt, received: i128) -> bool {
-        let same = |sent: &&Sent| (sent.message.account, &sent.message.id) == (rival.account, &rival.id);
-        let Some(sent) = self.sent.iter().find(same) else { return false };
-        let at = i128::from(sent.message.at.0);
+        let Some(at) = self.sent_at(rival) else { return false };
         let in_time = |of: &Receipt| i128::from(of.reported.0) - at <= 72 * HOUR;
         let otherwise = (holder.status == "delivered") != (rival.status == "delivered");
         let before = rival.status != "delivered" && rival.reported < holder.reported;
