@@ -395,5 +395,6 @@ async fn give_back(
     giving_back.finish(tx).await?;
     let mut answers = Answers::new(tx, run_no);
     answers.push(failure.place, Answer::Returned);
-    Ok(answers.finish(tx).await?)
+    answers.finish(tx, now).await?;
+    Ok(())
 }

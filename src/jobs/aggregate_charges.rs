@@ -78,7 +78,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     }
     charging.leave_out_failed();
     charging.effects.finish(charging.run.tx).await?;
-    charging.answers.finish(charging.run.tx).await?;
+    charging.answers.finish(charging.run.tx, charging.run.as_of).await?;
     charging.run.progress.end();
     Ok(charging.report(batches.iter().map(|(first, last)| last - first + 1).sum()))
 }

@@ -19,6 +19,7 @@ use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
 use crate::store::failures::{Answer, Answers, FailedMessage, Matched, OpenFailure, OpenFailures};
+use crate::store::receipts::list_new_deliveries;
 use crate::store::retention::Retired;
 use crate::store::settling::ExceptionKind;
 use crate::store::status::note_parked_failures;
@@ -50,7 +51,9 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         }
         settling.settle_portion(&portion).await?;
     }
-    settling.answers.finish(settling.run.tx).await?;
+    let as_of = settling.run.as_of;
+    settling.totals.exceptions += settling.answers.finish(settling.run.tx, as_of).await?;
+    settling.totals.exceptions += list_new_deliveries(settling.run.tx, as_of).await?;
     let parked = settling.parked.iter().map(|(id, (failures, fault))| (&**id, *failures, &**fault));
     note_parked_failures(settling.run.tx, parked).await?;
     let final_up_to = settling.giving_back.final_up_to;

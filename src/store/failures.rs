@@ -439,12 +439,13 @@ impl Answers {
         self.answered.flush_full(tx).await
     }
 
-    /// Takes all of them up, once, at the end of the run.
-    pub async fn finish(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+    /// Takes all of them up, once, at the end of the run. Gives how many deliveries are listed, which contradict them
+    /// by another name.
+    pub async fn finish(&mut self, tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
         self.flush_full(tx).await?;
         self.not_charged.flush(tx).await?;
         if !self.any {
-            return Ok(());
+            return Ok(0);
         }
         self.answered.flush(tx).await?;
         let answer = "update failures set run_no = $1, answer = v.answer from answered v \
@@ -453,6 +454,8 @@ impl Answers {
         let close =
             "delete from open_failures where (batch_no, line) in (select batch_no, line from answered)";
         tx.execute(close, vec![]).await?;
-        drop_temporary(tx, &["answered"]).await
+        let listed = receipts::list_with_answers(tx, now).await?;
+        drop_temporary(tx, &["answered"]).await?;
+        Ok(listed)
     }
 }

@@ -6,8 +6,10 @@
 
 mod in_time;
 mod parked;
+mod two_names;
 
 pub use self::parked::judge as judge_parked;
+pub use self::two_names::{list_new as list_new_deliveries, list_with_answers};
 
 use super::arriving::{Arriving, Target};
 use super::batches::{self, Ingested, NewBatch, Origin, RECEIPTS};
