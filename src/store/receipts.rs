@@ -391,7 +391,8 @@ const LIST_CONFLICTS: &str = "insert into exceptions (kind, account_id, id_hi, i
       r.part, r.batch_no, r.line, l.detail, $2 \
     from receipts r join batch_lines l on l.batch_no = r.batch_no and l.line = r.line and l.verdict = 'conflict' \
     where r.batch_no = $1 and r.slot in ('conflict delivered', 'conflict failed') \
-      and not exists (select 1 from exceptions e where e.batch_no = r.batch_no and e.line = r.line) order by r.line";
+      and not exists (select 1 from exceptions e where e.kind in ('conflict', 'late_arrival') \
+        and e.batch_no = r.batch_no and e.line = r.line) order by r.line";
 
 /// The same contradiction again is no news.
 const KNOWN_CONFLICTS: &str = "update batch_lines set verdict = 'duplicate', reason = 'known', \

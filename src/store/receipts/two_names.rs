@@ -44,7 +44,8 @@ fn list(first: &str, first_by: &str, second: &str, second_by: &str) -> String {
            and (f.part = d.part or sign(f.part) <> sign(d.part)) \
            and (exists (select 1 from returns t where {of_message}) \
              or exists (select 1 from not_charged t where {of_message})) \
-           and {} and not exists (select 1 from exceptions e where e.batch_no = d.batch_no and e.line = d.line) \
+           and {} and not exists (select 1 from exceptions e where e.kind = 'conflict' and e.batch_no = d.batch_no \
+             and e.line = d.line) \
          order by d.batch_no, d.line",
         by(&one, "m", first_by),
         by(&other, "m", second_by),
