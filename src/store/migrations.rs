@@ -26,7 +26,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("held_overdue", include_str!("../../migrations/0017_held_overdue.sql")),
     ("lists_of_prices", include_str!("../../migrations/0018_lists_of_prices.sql")),
     ("parked_failures", include_str!("../../migrations/0019_parked_failures.sql")),
-    ("parked_receipts", include_str!("../../migrations/0022_parked_receipts.sql")),
+    ("parked_receipts", include_str!("../../migrations/0020_parked_receipts.sql")),
 ];
 
 /// The version that this binary works with.
