@@ -221,11 +221,8 @@ fn rate_json(rate: &Rate, config: &Config) -> Value {
     })
 }
 
-fn find_product<'a>(config: &'a Config, id: &str) -> Result<&'a Product, Failure> {
-    config.catalog.get(id).ok_or_else(|| {
-        let known: Vec<_> = config.catalog.products.iter().map(|p| &*p.id).collect();
-        Failure::usage(format!("there is no product `{id}`; there are {}", known.join(", ")))
-    })
+fn find_product<'a>(config: &'a Config, id: &str) -> Result<&'a Product, DeskError> {
+    config.catalog.get(id).ok_or_else(|| DeskError::unknown_product(&config.catalog, id))
 }
 
 pub fn length(session: &Session, args: &LengthArgs) -> Result<ExitCode, Failure> {

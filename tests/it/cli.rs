@@ -158,7 +158,9 @@ fn length_tells_encoding_length_and_segments() {
     assert_eq!(abroad("中文")["encoding"], "ucs-2");
     let long = "a".repeat(501);
     program.run(&["length", &long, "--product", "sms-domestic", "--json"]).refuses("content_too_long");
-    program.run(&["length", "x", "--product", "fax"]).exits(2).says(&["fax", "sms-domestic"]);
+    let unknown = ["length", "x", "--product", "fax"];
+    program.run(&unknown).exits(1).says(&["fax", "sms-domestic"]);
+    program.run(&[&unknown[..], &["--json"]].concat()).refuses("unknown_product");
     assert!(!program.path("quittance.db").exists(), "a length needs no database");
 }
 
@@ -179,6 +181,7 @@ fn a_refusal_has_a_code_and_changes_nothing() {
         refused(&["account", "top-up", "acme", "99", "--reference", "cash-1"], "reference_conflict");
         refused(&["account", "top-up", "nobody", "1", "--reference", "cash-2"], "unknown_account");
         refused(&["account", "activate", "acme", "fax"], "unknown_product");
+        refused(&["price", "show", "--product", "fax"], "unknown_product");
         refused(&["account", "activate", "acme", "direct-mail"], "not_verified");
         refused(&["order", "place", "acme", "no-such-package"], "unknown_package");
         refused(&["order", "place", "acme", "sms-domestic-200:0"], "quantity_out_of_range");
