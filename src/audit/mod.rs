@@ -4,20 +4,25 @@
 //! by account ([`recount`]). It reads one state of the database and writes nothing.
 
 pub mod blame;
+mod compare;
+pub mod gaps;
 pub mod recount;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
+use self::compare::compare;
+use self::gaps::{Gap, in_words};
 use self::recount::given::{Given, GivenCharge, GivenReturn};
-use self::recount::{BilledMonth, Bought, Class, Failed, History, MoneyBack, Rules, Sent, Sums, recount};
+use self::recount::{
+    BilledMonth, Bought, Class, Failed, History, MoneyBack, Recounted, Rules, Sent, recount,
+};
 use crate::basis::{self, BasisError};
 use crate::config::Config;
 use crate::domain::account::Parked;
-use crate::domain::money::Micros;
-use crate::domain::product::Catalog;
+use crate::domain::listed::Listed;
 use crate::progress::Progress;
 use crate::store::audit::{self, AllowedRow, ChargedMessage, MoneyBackRow, Rows};
 use crate::store::invariants::{self, Broken};
@@ -32,18 +37,34 @@ pub struct Audit {
     pub accounts: i64,
     pub messages: i64,
     /// What is wrong, in words; the first is where to begin.
-    pub findings: Vec<String>,
+    pub findings: Listed<String>,
     /// Invariants that do not hold.
     pub broken: Vec<Broken>,
     /// Accounts whose books are not what the recount gives, each with the first difference.
     pub differing: BTreeMap<String, String>,
+    /// Accounts of which not all can be worked out anew, each with what the configuration lacks.
+    pub unchecked: BTreeMap<String, String>,
     /// What endangers the books and is no fault of theirs.
     pub warnings: Vec<String>,
 }
 
 impl Audit {
+    /// Whether nothing was found wrong.
     pub fn is_right(&self) -> bool {
         self.broken.is_empty() && self.differing.is_empty()
+    }
+
+    /// All that keeps the books from being called right: what is wrong, and what can't be worked out anew.
+    pub fn doubts(&self) -> Vec<String> {
+        let unchecked = self.unchecked.iter().map(|(id, lacking)| format!("account {id}: {lacking}"));
+        self.findings.first.iter().cloned().chain(unchecked).collect()
+    }
+
+    /// The accounts of which not all could be worked out anew.
+    pub fn unchecked(&self) -> impl Iterator<Item = Parked> {
+        let parked =
+            |(id, fault): (&String, &String)| Parked { account_id: id.clone(), fault: fault.clone() };
+        self.unchecked.iter().map(parked)
     }
 }
 
@@ -66,9 +87,8 @@ impl From<BasisError> for AuditError {
     }
 }
 
-/// Accounts that are recounted together, and findings that are told.
+/// Accounts that are recounted together.
 pub const TOGETHER: usize = 500;
-pub const TOLD: usize = 100;
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,15 +163,15 @@ pub async fn audit_scope(
     Ok(audit)
 }
 
-/// Accounts that are parked, all or some, up to `limit`.
+/// Accounts that are parked, all or some, and bills that wait.
 ///
 /// # Errors
 /// The database fails.
-pub async fn parked(tx: &mut Tx, scope: &Scope, limit: i64) -> Result<Vec<Parked>, StoreError> {
-    let accounts = status::parked_accounts(tx, scope, limit).await?;
+pub async fn parked(tx: &mut Tx, scope: &Scope) -> Result<Listed<Parked>, StoreError> {
+    let accounts = status::parked_accounts(tx, scope, i64::MAX).await?;
     let accounts =
         accounts.into_iter().map(|parked| Parked { fault: parked.words(), account_id: parked.account_id });
-    let waiting = bills::parked_bills(tx, scope, limit).await?;
+    let waiting = bills::parked_bills(tx, scope, i64::MAX).await?;
     let waiting = waiting.into_iter().map(|bill| Parked {
         fault: format!("its bill for {} waits: {}", bill.month, bill.fault),
         account_id: bill.account_id,
@@ -180,57 +200,72 @@ async fn recount_all(
     fault.map_err(spilled)?;
     audit.messages = laid_out.count;
     let mut sent = laid_out.read().map_err(spilled)?;
-    let rules = Rules { catalog: &config.catalog, rates: &config.book.rates, zone: config.zone };
+    let mut recounting = Recounting {
+        rules: Rules { catalog: &config.catalog, rates: &config.book.rates, zone: config.zone },
+        audit,
+    };
     for together in ids.chunks(TOGETHER) {
         let mut rows = Rows::load(tx, together).await?;
+        let mut lacking = Vec::new();
         for id in together {
             let mut history = history(&mut rows, id);
             sent.take(id, &mut history).map_err(spilled)?;
-            let counted = recount(&history, rules);
-            let mut stored = rows.stored.remove(id).unwrap_or_default();
-            stored.retain(|name, amount| *amount != 0 && is_counted(name, &config.catalog));
-            audit.accounts += 1;
-            if let Some(difference) = differences(id, &stored, &counted) {
-                if audit.findings.len() < TOLD {
-                    audit.findings.push(difference.clone());
-                }
-                audit.differing.insert(id.clone(), difference);
+            let counted = recount(&history, recounting.rules);
+            match counted.gaps.is_empty() {
+                true => recounting.compare(&mut rows, &history, counted),
+                false => lacking.push((history, counted.gaps)),
             }
             progress.advance(1);
+        }
+        if !lacking.is_empty() {
+            recounting.recount_lacking(tx, &mut rows, lacking).await?;
         }
     }
     progress.end();
     Ok(())
 }
 
-/// Whether the recount goes over a sum: VAT rates and lists of a product that is not configured are not known.
-fn is_counted(name: &str, catalog: &Catalog) -> bool {
-    let taxed = ["accrued ", "adjustment ", "billed "].into_iter().find_map(|what| name.strip_prefix(what));
-    let product = taxed.and_then(|name| name.split(' ').nth(1));
-    product.is_none_or(|product| catalog.get(product).is_some())
+struct Recounting<'a> {
+    rules: Rules<'a>,
+    audit: &'a mut Audit,
 }
 
-/// What is an amount of money in the recount; all else is units.
-const MONEY: &[&str] = &["balance", "unbilled", "due", "refund difference"];
+impl Recounting<'_> {
+    fn compare(&mut self, rows: &mut Rows, history: &History, counted: Recounted) {
+        let id = &history.account_id;
+        let stored = rows.stored.remove(id).unwrap_or_default();
+        let earned = rows.earned.remove(id).unwrap_or_default();
+        let compared = compare(history, stored, earned, counted, self.rules.catalog);
+        self.audit.accounts += 1;
+        if !compared.gaps.is_empty() {
+            self.audit.unchecked.insert(id.clone(), in_words(&compared.gaps));
+        }
+        if let Some(difference) = compared.difference {
+            self.audit.findings.push(|| difference.clone());
+            self.audit.differing.insert(id.clone(), difference);
+        }
+    }
 
-/// Where the books and the recount differ: the first of each account, and how many more there are.
-fn differences(id: &str, stored: &Sums, counted: &Sums) -> Option<String> {
-    let names: std::collections::BTreeSet<&String> = stored.keys().chain(counted.keys()).collect();
-    let amount = |sums: &Sums, name: &String| sums.get(name).copied().unwrap_or_default();
-    let mut differ = names.into_iter().filter(|name| amount(stored, name) != amount(counted, name));
-    let first = differ.next()?;
-    let is_money = MONEY.contains(&first.as_str())
-        || ["accrued ", "adjustment ", "billed "].iter().any(|what| first.starts_with(what));
-    let said = |amount: i128| match (is_money, i64::try_from(amount)) {
-        (true, Ok(amount)) => Micros(amount).for_people(),
-        _ => amount.to_string(),
-    };
-    let (is, should) = (said(amount(stored, first)), said(amount(counted, first)));
-    let more = match differ.count() {
-        0 => String::new(),
-        more => format!(" ({more} more of this account)"),
-    };
-    Some(format!("account {id}: {first} is {is} in the books and {should} by a recount{more}"))
+    /// Works accounts out again of which some products can't be: what these were charged and gave back is taken
+    /// as the books say it, so that all else is checked.
+    async fn recount_lacking(
+        &mut self,
+        tx: &mut Tx,
+        rows: &mut Rows,
+        lacking: Vec<(History, BTreeSet<Gap>)>,
+    ) -> Result<(), AuditError> {
+        let ids: Vec<String> = lacking.iter().map(|(history, _)| history.account_id.clone()).collect();
+        let all = lacking.iter().flat_map(|(_, gaps)| gaps).filter_map(Gap::unpriced);
+        rows.load_given(tx, &ids, &all.map(|product| product.to_string()).collect()).await?;
+        for (mut history, gaps) in lacking {
+            let products = gaps.iter().filter_map(Gap::unpriced).cloned().collect();
+            history.given = given(rows, &history.account_id.clone(), products);
+            let mut counted = recount(&history, self.rules);
+            counted.gaps.extend(gaps);
+            self.compare(rows, &history, counted);
+        }
+        Ok(())
+    }
 }
 
 /// What an account's ledger came from, but for its messages.
@@ -270,7 +305,7 @@ fn history(rows: &mut Rows, id: &str) -> History {
         plans: rows.plans.remove(id).unwrap_or_default().into_iter().map(bought).collect(),
         sent: Vec::new(),
         failed: rows.failed.remove(id).unwrap_or_default().into_iter().map(failed).collect(),
-        given: given(rows, id),
+        given: given(rows, id, BTreeSet::new()),
         billed: billed(rows, id),
         billed_prices: rows.billed_prices.remove(id).unwrap_or_default(),
         left_out: rows.left_out.remove(id).unwrap_or_default(),
@@ -289,22 +324,28 @@ fn billed(rows: &mut Rows, id: &str) -> Vec<BilledMonth> {
     rows.billed.iter().map(month).collect()
 }
 
-/// Charges and returns of messages that are no longer kept.
-fn given(rows: &mut Rows, id: &str) -> Given {
+/// What was charged and given back of messages that are no longer kept, and of some products.
+fn given(rows: &mut Rows, id: &str, products: BTreeSet<Arc<str>>) -> Given {
+    let run_no = rows.retired_run;
+    let is_given = |run: i64, product: &String| run <= run_no || products.contains(product.as_str());
     let charge = |([run_no, window, plan_no, unit_price, units], class): ([i64; 5], [String; 3])| {
         let class = class.map(Arc::from);
         GivenCharge { run_no, window, class, plan_no, unit_price, units }
     };
+    let charges = rows.given_charges.remove(id).unwrap_or_default().into_iter();
+    let charges = charges.filter(|(numbers, class)| is_given(numbers[0], &class[0])).map(charge).collect();
     let mut returns: BTreeMap<_, Vec<GivenReturn>> = BTreeMap::new();
     for (key, [part, from_plan, to_plan, unit_price, units, window, charge_run], money_to, class) in
         rows.given_returns.remove(id).unwrap_or_default()
     {
-        let class = class.map(Arc::from);
-        let back = GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, charge_run, class };
-        returns.entry((key, part)).or_default().push(back);
+        if is_given(charge_run, &class[0]) {
+            let class = class.map(Arc::from);
+            let back =
+                GivenReturn { from_plan, to_plan, money_to, unit_price, units, window, charge_run, class };
+            returns.entry((key, part)).or_default().push(back);
+        }
     }
-    let charges = rows.given_charges.remove(id).unwrap_or_default().into_iter().map(charge).collect();
-    Given { run_no: rows.retired_run, charges, returns }
+    Given { run_no, products, charges, returns }
 }
 
 /// All charged messages on disk, by account: so that memory stays flat and the database is free for

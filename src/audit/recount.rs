@@ -3,8 +3,10 @@
 //!
 //! It takes as given what was handed in (payments, orders, messages, failures), which run took what,
 //! and the account's standing; who paid for each unit, at what price, and what went back, it works out
-//! anew. Of messages that are no longer kept it takes the charges as given ([`given`]).
+//! anew. Of messages that are no longer kept, and of products whose prices are not known any more, it takes the
+//! charges as given ([`given`]).
 
+mod back;
 pub mod given;
 mod lists;
 mod money;
@@ -16,10 +18,11 @@ use std::sync::Arc;
 use self::given::Given;
 pub use self::money::MoneyBack;
 use self::volume::Volume;
+use super::gaps::Gap;
 use crate::domain::countries::Countries;
 use crate::domain::period::{Timestamp, WINDOW, Zone};
 use crate::domain::price::Rate;
-use crate::domain::product::{Catalog, ReturnOrder};
+use crate::domain::product::Catalog;
 
 /// What a message is priced by: product, template type, country.
 pub type Class = [Arc<str>; 3];
@@ -161,8 +164,17 @@ struct Charged {
     units: Vec<Unit>,
 }
 
-/// The recount of one account: balances, plans, tiers, charges and returns, each by name.
-pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
+/// What an account's books should say, and what the rules no longer say of how it was charged.
+#[derive(Clone, Debug, Default)]
+pub struct Recounted {
+    /// Balances, plans, tiers, charges and returns, each by name.
+    pub sums: Sums,
+    /// Where there are some, the sums are not those of the books.
+    pub gaps: BTreeSet<Gap>,
+}
+
+/// The recount of one account.
+pub fn recount(history: &History, rules: Rules<'_>) -> Recounted {
     let mut recount = Recount {
         history,
         rules,
@@ -172,6 +184,7 @@ pub fn recount(history: &History, rules: Rules<'_>) -> Sums {
         tiers: BTreeMap::new(),
         free: BTreeMap::new(),
         sums: Sums::new(),
+        gaps: BTreeSet::new(),
         prices: BTreeMap::new(),
         volume: Volume::new(rules.rates),
         kinds: BTreeMap::new(),
@@ -199,6 +212,7 @@ struct Recount<'a> {
     /// Free units by product, of each day and, as day 0, of all days.
     free: BTreeMap<(Arc<str>, i64), i64>,
     sums: Sums,
+    gaps: BTreeSet<Gap>,
     /// The lists of a kind of account, a product and what it is priced by, the most specific first.
     prices: BTreeMap<(&'a str, Priced), Vec<&'a Rate>>,
     volume: Volume<'a>,
@@ -222,9 +236,8 @@ impl<'a> Recount<'a> {
                 let run_no = number(words.next());
                 let kind = self.kind_at(entry_no);
                 self.kinds.entry(run_no).or_insert(kind);
-                if run_no <= self.history.given.run_no {
-                    self.take_charges(window, run_no);
-                } else {
+                self.take_charges(window, run_no);
+                if run_no > self.history.given.run_no {
                     self.charge(entry_no, window, run_no);
                 }
             }
@@ -308,7 +321,9 @@ impl<'a> Recount<'a> {
                 break;
             }
             self.sent += 1;
-            self.charge_message(sent, window, plans_pay);
+            if !history.given.products.contains(&*sent.class[0]) {
+                self.charge_message(sent, window, plans_pay);
+            }
         }
     }
 
@@ -319,9 +334,13 @@ impl<'a> Recount<'a> {
     }
 
     fn charge_message(&mut self, sent: &Sent, window: i64, plans_pay: bool) {
+        self.needs_product(&sent.class[0]);
         let mut units = Vec::new();
         for part in (1..=sent.units).filter(|part| !sent.left_out.contains(part)) {
             let (plan_no, price) = self.charge_unit(sent, plans_pay);
+            if (plan_no, price) == (0, None) {
+                self.lacks_price(&sent.class, window);
+            }
             let [product, template_type, country] = &sent.class;
             let place = format!("charge {window} run {} {product} {template_type} {country}", sent.run_no);
             // A price that was not known when a plan paid may be known since (D67).
@@ -397,73 +416,7 @@ impl<'a> Recount<'a> {
         true
     }
 
-    /// Gives back what failed, in the order in which the receipts came. What came to no money and no units
-    /// has no entry, and goes with the next that has one.
-    fn give_back(&mut self, received_at: i64, run_no: i64) {
-        let history = self.history;
-        while let Some(failed) = history.failed.get(self.failed) {
-            if (failed.run_no, failed.received_at) > (run_no, received_at) {
-                break;
-            }
-            self.failed += 1;
-            let Some(mut charged) = self.charged.remove(&failed.key) else {
-                self.take_return(failed);
-                continue;
-            };
-            let billed = self.billed(&charged, failed.run_no);
-            let mut units = std::mem::take(&mut charged.units);
-            let back = units.iter_mut().filter(|unit| failed.part == 0 || unit.part == failed.part);
-            for unit in back.filter(|unit| !unit.given_back) {
-                unit.given_back = true;
-                self.give_back_unit(unit, &charged, failed, billed);
-            }
-            self.charged.insert(failed.key, Charged { units, ..charged });
-        }
-    }
-
-    fn give_back_unit(&mut self, unit: &Unit, of: &Charged, failed: &Failed, billed: Option<Option<i128>>) {
-        let [product, _, country] = &of.class;
-        let to_source = self.rules.catalog.get(product).map(|product| product.return_order);
-        let to_source = to_source == Some(ReturnOrder::SameSource);
-        let takes = |plan: &&mut Plan| {
-            plan.drawn.is_some()
-                && (!to_source || plan.bought.plan_no == unit.plan_no)
-                && plan.bought.product == *product
-                && plan.bought.countries.include(country)
-                && plan.bought.effective_at <= failed.received_at
-                && failed.received_at < plan.bought.expires_at
-                && plan.remaining < plan.bought.size
-                && !plan.ended
-        };
-        let taker = self.plans.iter_mut().filter(takes).max_by_key(|plan| {
-            (plan.drawn, plan.bought.expires_at, plan.bought.effective_at, plan.bought.plan_no)
-        });
-        let price = unit.price.unwrap_or_default();
-        let to = match (taker, unit.plan_no) {
-            (None, 0) if billed.is_some() => {
-                let price = billed.flatten().unwrap_or(price);
-                self.pay_in(price);
-                format!("balance at {price}")
-            }
-            (Some(plan), _) => {
-                plan.remaining += 1;
-                format!("plan {}", plan.bought.plan_no)
-            }
-            (None, 0) => {
-                self.accrue(product, of.window, -price);
-                self.awaits_bill(&of.class, (of.window, of.run_no), -1, -price);
-                format!("unbilled at {price}")
-            }
-            (None, _) => {
-                self.pay_in(price);
-                format!("balance at {price}")
-            }
-        };
-        let (hi, lo) = failed.key;
-        self.add(&format!("return {hi} {lo} part {} from {} to {to}", failed.part, unit.plan_no), 1);
-    }
-
-    fn finish(mut self) -> Sums {
+    fn finish(mut self) -> Recounted {
         self.give_back(i64::MAX, i64::MAX);
         self.true_up(i64::MAX);
         self.split_money_back();
@@ -474,6 +427,6 @@ impl<'a> Recount<'a> {
             *self.sums.entry(format!("tier {month} {product} {class}")).or_default() += i128::from(*units);
         }
         self.sums.retain(|_, sum| *sum != 0);
-        self.sums
+        Recounted { sums: self.sums, gaps: self.gaps }
     }
 }

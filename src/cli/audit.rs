@@ -10,6 +10,7 @@ use super::{Failure, Session};
 use crate::audit::{Audit, AuditError, Depth, audit, audit_accounts, parked};
 use crate::desk::DeskError;
 use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::runner::describe;
 use crate::store::accounts::find_all;
 use crate::store::scope::Scope;
@@ -27,11 +28,8 @@ pub struct AuditArgs {
     full: bool,
 }
 
-/// Accounts that are named because they are parked.
-const NAMED: i64 = 1_000;
-
 /// Exit 0 where the books are right, 1 where they are not, 3 where they are right but accounts are parked, so
-/// that not all could be booked (I34).
+/// that not all could be booked, or can't be worked out anew by what is configured (I34).
 pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure> {
     let config = session.config()?;
     let db = session.open(&config).await?;
@@ -50,7 +48,8 @@ pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure
         let found = audit_accounts(&mut tx, &config, &ids, depth, &*progress).await?;
         (found, Scope::without_messages(&tx, &ids))
     };
-    let parked = parked(&mut tx, &scope, NAMED).await?;
+    let parked = parked(&mut tx, &scope).await?;
+    let unchecked: Listed<Parked> = found.unchecked().collect();
     tx.rollback().await?;
     db.close().await;
     let json = json!({
@@ -58,22 +57,24 @@ pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure
         "invariants": found.invariants,
         "accounts": found.accounts,
         "messages": found.messages,
-        "findings": found.findings,
+        "findings": found.findings.first,
+        "findings_left_out": found.findings.left_out,
         "warnings": found.warnings,
-        "parked": parked.iter().map(|parked| json!({
+        "parked": parked.first.iter().chain(&unchecked.first).map(|parked| json!({
             "account_id": parked.account_id,
             "fault": parked.fault,
         })).collect::<Vec<_>>(),
+        "parked_left_out": parked.left_out + unchecked.left_out,
     });
-    session.output.show(&json, || words(&ids, &found, &parked));
-    Ok(match (found.is_right(), parked.is_empty()) {
+    session.output.show(&json, || words(&ids, &found, &parked, &unchecked));
+    Ok(match (found.is_right(), parked.is_empty() && unchecked.is_empty()) {
         (false, _) => ExitCode::from(exit::FAILED),
         (true, false) => ExitCode::from(exit::PARTIAL),
         (true, true) => ExitCode::SUCCESS,
     })
 }
 
-fn words(ids: &[String], found: &Audit, parked: &[Parked]) -> String {
+fn words(ids: &[String], found: &Audit, parked: &Listed<Parked>, unchecked: &Listed<Parked>) -> String {
     let mut asked = format!("{} invariants", found.invariants);
     if found.accounts > 0 {
         let (accounts, messages) = (count(found.accounts), count(found.messages));
@@ -83,19 +84,31 @@ fn words(ids: &[String], found: &Audit, parked: &[Parked]) -> String {
     let mut lines = if found.is_right() {
         vec![format!("{books} are right: {asked}.")]
     } else {
-        let many = match found.findings.len() {
+        let many = match found.findings.count() {
             1 => "one fault".into(),
-            many => format!("{many} faults"),
+            many => format!("{} faults", count(many)),
         };
         let first = format!("{books} are NOT right: {many} in {asked}. The first is where to begin:");
-        std::iter::once(first).chain(found.findings.iter().cloned()).collect()
+        std::iter::once(first)
+            .chain(found.findings.first.iter().cloned())
+            .chain(found.findings.more())
+            .collect()
     };
     if !parked.is_empty() {
         lines.push("Not all could be booked. Parked, until what is wrong with them is mended:".into());
-        lines.extend(parked.iter().map(|parked| format!("{}: {}", parked.account_id, parked.fault)));
+        lines.extend(listed(parked));
+    }
+    if !unchecked.is_empty() {
+        lines.push("Not all could be worked out anew, until it is configured again:".into());
+        lines.extend(listed(unchecked));
     }
     lines.extend(found.warnings.iter().map(|warning| format!("Not a fault of the books: {warning}")));
     lines.join("\n")
+}
+
+fn listed(parked: &Listed<Parked>) -> impl Iterator<Item = String> {
+    let named = parked.first.iter().map(|parked| format!("{}: {}", parked.account_id, parked.fault));
+    named.chain(parked.more())
 }
 
 impl From<AuditError> for Failure {

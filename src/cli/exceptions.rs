@@ -51,9 +51,10 @@ pub async fn run(session: &Session, command: ExceptionCommand) -> Result<ExitCod
     let (now, zone) = (session.now(), config.zone);
     match command {
         ExceptionCommand::List { all, limit } => {
-            let items = exceptions::list(&mut db.read().await?, all, limit).await?;
-            let json: Vec<Value> = items.iter().map(|item| item_json(item, now, zone)).collect();
-            session.output.show(&json!(json), || words(&items, now, zone));
+            let waiting = exceptions::list(&mut db.read().await?, all, limit).await?;
+            let json: Vec<Value> = waiting.items.iter().map(|item| item_json(item, now, zone)).collect();
+            session.output.show(&json!(json), || words(&waiting.items, now, zone));
+            session.output.tell_of_more(waiting.has_more);
         }
         ExceptionCommand::Approve { id, reason, account, message } => {
             let which = Which { account_id: account.as_deref(), message_id: message.as_deref() };

@@ -85,7 +85,8 @@ pub async fn run(session: &Session, command: MessageCommand) -> Result<ExitCode,
     let listed = if session.output.json {
         let mut sheet = JsonList { out: &mut out, zone: config.zone, messages: 0 };
         let listed = list(&db, &config, wanted, session.now(), |message| sheet.add(message)).await;
-        listed.and_then(|_| sheet.end().map_err(unwritten))
+        let listed = listed.and_then(|listed| sheet.end().map(|()| listed).map_err(unwritten));
+        listed.map(|listed| session.output.tell_of_more(listed.has_more))
     } else {
         let mut sheet = Table::new(&mut out, config.zone);
         let listed = list(&db, &config, wanted, session.now(), |message| sheet.add(message)).await;

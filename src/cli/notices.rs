@@ -211,10 +211,14 @@ pub async fn run(session: &Session, command: NoticeCommand) -> Result<ExitCode, 
             if let Some(id) = &account {
                 accounts::find(&mut tx, id).await?;
             }
-            let rows = deliveries::list(&mut tx, account.as_deref(), failed, limit).await?;
+            // One more tells whether there are more.
+            let mut rows = deliveries::list(&mut tx, account.as_deref(), failed, limit + 1).await?;
+            let has_more = rows.len() as i64 > limit;
+            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             tx.rollback().await?;
             let all: Vec<_> = rows.iter().map(|row| delivery_json(row, config.zone)).collect();
             output.show(&json!(all), || list_words(&rows, config.zone));
+            output.tell_of_more(has_more);
         }
         NoticeCommand::Retry { which } => {
             let retried = notices::retry(&db, which.0, now).await?;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::output::{count, line};
 use super::{Failure, Session, exit};
 use crate::config::database::read_secret;
+use crate::domain::listed::Listed;
 use crate::domain::notice::Channel;
 use crate::jobs::{self, Job, Work};
 use crate::printing;
@@ -79,14 +80,19 @@ pub fn told(finished: &Finished) -> String {
     lines.extend(
         counts.map(|(name, number)| format!("  {:<12} {:>12}", name.replace('_', " "), count(*number))),
     );
-    lines.extend(finished.parked.iter().map(|p| format!("  parked {}: {}", p.account_id, p.fault)));
+    let more = |more: Option<String>, of: &str| more.map(|more| format!("  {more}{of}"));
+    lines.extend(finished.parked.first.iter().map(|p| format!("  parked {}: {}", p.account_id, p.fault)));
+    lines.extend(more(finished.parked.more(), " parked"));
     let verb = jobs::find(finished.job).map_or("do", |job| job.verb);
-    lines.extend(finished.effects.iter().map(|effect| format!("  would {verb} {effect}")));
+    lines.extend(finished.effects.first.iter().map(|effect| format!("  would {verb} {effect}")));
+    lines.extend(more(finished.effects.more(), ""));
     match &finished.refusal {
         Some(reason) => lines.push(format!("  {reason}")),
         None if finished.first_finding().is_some() => {
             lines.push("The books are NOT right. The first is where to begin:".into());
-            lines.extend(finished.findings.iter().flatten().map(|finding| format!("  {finding}")));
+            let findings = finished.findings.iter();
+            lines.extend(findings.clone().flat_map(|all| &all.first).map(|finding| format!("  {finding}")));
+            lines.extend(more(findings.clone().find_map(Listed::more), ""));
         }
         None if finished.outcome == runner::Outcome::Partial => {
             lines.push("Something waits; see `quittance status`.".into());

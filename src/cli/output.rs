@@ -105,6 +105,16 @@ pub struct Output {
 }
 
 impl Output {
+    /// Says of a list that not all of it is shown.
+    pub fn tell_of_more(&self, has_more: bool) {
+        match (has_more, self.json) {
+            (false, _) => {}
+            (true, false) => line(&"There are more; `--limit` shows them."),
+            // What scripts read is the list alone.
+            (true, true) => tracing::warn!("There are more than are listed; `--limit` shows them"),
+        }
+    }
+
     /// Prints a failure and gives its exit code.
     pub fn fail(&self, failure: &Failure) -> ExitCode {
         // Not `eprintln!`, which panics where nobody reads stderr: the exit code still tells.

@@ -133,6 +133,9 @@ struct Status {
     named: Vec<SuspenseRow>,
     parked: Vec<ParkedAccount>,
     parked_bills: Vec<ParkedBill>,
+    /// How many accounts and bills are parked, named or not.
+    parked_count: i64,
+    parked_bills_count: i64,
     /// What the last audits found wrong, by account: the books as a whole where the account is empty.
     wrong: Vec<(String, String)>,
     /// How many of them there are, named or not.
@@ -162,6 +165,8 @@ pub async fn status(session: &Session) -> Result<ExitCode, Failure> {
         named: status::suspense(&mut tx, NAMED).await?,
         parked: status::parked_accounts(&mut tx, &Scope::All, NAMED).await?,
         parked_bills: bills::parked_bills(&mut tx, &Scope::All, NAMED).await?,
+        parked_count: status::parked(&mut tx).await?,
+        parked_bills_count: bills::parked_count(&mut tx).await?,
         wrong: audited::wrong(&mut tx, NAMED).await?,
         wrong_count: audited::wrong_count(&mut tx).await?,
         quarantined: status::quarantined(&mut tx).await?,
@@ -187,6 +192,11 @@ impl Status {
     /// Deliveries in a state, by whatever channel.
     fn notices(&self, state: &str) -> i64 {
         self.deliveries.iter().filter(|(_, found, _)| found == state).map(|(_, _, count)| count).sum()
+    }
+
+    /// Messages in suspense that are not named.
+    fn more_suspended(&self) -> i64 {
+        self.by_reason.iter().map(|(_, count)| count).sum::<i64>() - self.named.len() as i64
     }
 
     fn to_json(&self, zone: Zone) -> Value {
@@ -221,9 +231,13 @@ impl Status {
             "jobs": self.jobs.iter().map(|row| row.to_json(zone)).collect::<Vec<_>>(),
             "suspense": map(&self.by_reason),
             "suspense_messages": self.named.iter().map(suspended).collect::<Vec<_>>(),
+            "suspense_messages_left_out": self.more_suspended(),
             "parked": self.parked.iter().map(parked).collect::<Vec<_>>(),
+            "parked_left_out": self.parked_count - self.parked.len() as i64,
+            "parked_bills_left_out": self.parked_bills_count - self.parked_bills.len() as i64,
             "parked_bills": self.parked_bills.iter().map(parked_bill).collect::<Vec<_>>(),
             "wrong": self.wrong.iter().map(wrong).collect::<Vec<_>>(),
+            "wrong_left_out": self.wrong_count - self.wrong.len() as i64,
             "wrong_accounts": self.wrong_count,
             "quarantined": map(&self.quarantined),
             "exceptions": map(&self.exceptions),
@@ -284,8 +298,16 @@ impl Status {
         for parked in &self.parked {
             lines.push(format!("Parked account {}: {}", parked.account_id, parked.words()));
         }
+        let more = self.parked_count - self.parked.len() as i64;
+        if more > 0 {
+            lines.push(format!("Parked accounts: {} more (quittance exception list)", count(more)));
+        }
         for ParkedBill { account_id, month, fault } in &self.parked_bills {
             lines.push(format!("The bill of account {account_id} for {month} waits: {fault}"));
+        }
+        let more = self.parked_bills_count - self.parked_bills.len() as i64;
+        if more > 0 {
+            lines.push(format!("Bills that wait: {} more (quittance audit --quick)", count(more)));
         }
         if !self.named.is_empty() {
             let row = |row: &SuspenseRow| {
@@ -295,6 +317,9 @@ impl Status {
             };
             let columns = ["account", "message", "batch:line", "sent", "reason"];
             lines.push(format!("\n{}", table(&columns, self.named.iter().map(row).collect())));
+            if let more @ 1.. = self.more_suspended() {
+                lines.push(format!("and {} more (quittance exception list)", count(more)));
+            }
         }
         lines.join("\n")
     }

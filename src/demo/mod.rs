@@ -70,7 +70,7 @@ pub async fn run(session: &Session, dir: &Path) -> Result<ExitCode, Failure> {
     db.close().await;
     let findings = &summary.month_end.audit.findings;
     if !findings.is_empty() {
-        return Err(Failure::other(format!("the books are not right:\n{}", findings.join("\n"))));
+        return Err(Failure::other(format!("the books are not right:\n{}", findings.first.join("\n"))));
     }
     session.output.show(&summary.to_json(dir, &url), || summary.to_text(dir, &url, &shown));
     Ok(ExitCode::SUCCESS)

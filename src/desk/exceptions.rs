@@ -41,14 +41,33 @@ pub struct Item {
 
 /// All that waits: exceptions (with `all` the closed ones, too), messages in suspense, parked accounts,
 /// lines that were not taken. Of each sort the oldest, up to `limit`.
-pub async fn list(tx: &mut Tx, all: bool, limit: i64) -> Result<Vec<Item>, StoreError> {
-    let mut items: Vec<Item> = exceptions::list(tx, all, limit).await?.into_iter().map(Item::from).collect();
-    items.extend(status::parked_accounts(tx, &Scope::All, limit).await?.into_iter().map(Item::from));
-    let suspense = status::suspense(tx, limit).await?;
-    let parked = Unrated::AccountParked.as_str();
-    items.extend(suspense.into_iter().filter(|row| row.reason != parked).map(Item::from));
-    items.extend(exceptions::open_lines(tx, None, limit).await?.into_iter().map(Item::from));
-    Ok(items)
+pub async fn list(tx: &mut Tx, all: bool, limit: i64) -> Result<Waiting, StoreError> {
+    let mut waiting = Waiting::default();
+    // One more of each tells whether there are more.
+    let asked = limit.saturating_add(1);
+    waiting.add(exceptions::list(tx, all, asked).await?, limit);
+    waiting.add(status::parked_accounts(tx, &Scope::All, asked).await?, limit);
+    let mut suspense = status::suspense(tx, asked).await?;
+    waiting.has_more |= suspense.len() as i64 > limit;
+    suspense.retain(|row| row.reason != Unrated::AccountParked.as_str());
+    waiting.add(suspense, limit);
+    waiting.add(exceptions::open_lines(tx, None, asked).await?, limit);
+    Ok(waiting)
+}
+
+/// What waits, and whether there is more of a sort than was asked for.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    pub items: Vec<Item>,
+    pub has_more: bool,
+}
+
+impl Waiting {
+    fn add<T: Into<Item>>(&mut self, of_a_sort: Vec<T>, limit: i64) {
+        self.has_more |= of_a_sort.len() as i64 > limit;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.items.extend(of_a_sort.into_iter().take(limit).map(T::into));
+    }
 }
 
 impl From<ExceptionRow> for Item {

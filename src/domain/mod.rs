@@ -15,6 +15,7 @@ pub mod package;
 pub mod book;
 
 pub mod ledger;
+pub mod listed;
 pub mod plan;
 pub mod allowance;
 pub mod account;

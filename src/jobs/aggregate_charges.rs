@@ -29,9 +29,6 @@ use crate::store::{free, quotas, runs};
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 1_000;
-/// Parked accounts and dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
-
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let config = run.config;
     let noted = basis::check(run.tx, run.config).await?;
@@ -317,7 +314,7 @@ impl Charging<'_> {
 
     fn report(self, batches: i64) -> Report {
         let totals = &self.totals;
-        let parked = self.parked.iter().take(NAMED);
+        let parked = self.parked.iter();
         Report {
             counts: vec![
                 ("batches", batches),
@@ -338,7 +335,7 @@ impl Charging<'_> {
             parked: parked
                 .map(|(id, fault)| Parked { account_id: id.clone(), fault: fault.clone() })
                 .collect(),
-            effects: self.effect_lines.iter().take(NAMED).map(|(key, sums)| self.effect(key, sums)).collect(),
+            effects: self.effect_lines.iter().map(|(key, sums)| self.effect(key, sums)).collect(),
             ..Report::default()
         }
     }

@@ -29,10 +29,12 @@ pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
             ("accounts", found.accounts),
             ("messages", found.messages),
             ("wrong", blame.wrong.len() as i64),
-            ("findings", found.findings.len() as i64),
+            ("unchecked", found.unchecked.len() as i64),
+            ("findings", found.findings.count()),
         ],
         worked: true,
-        left_waiting: !found.is_right(),
+        left_waiting: !found.is_right() || !found.unchecked.is_empty(),
+        parked: found.unchecked().collect(),
         findings: Some(found.findings),
         ..Report::default()
     })

@@ -10,8 +10,10 @@ use std::time::Duration;
 use super::audit_books::{marks, save};
 use super::{JobError, Report, Steps};
 use crate::audit::blame::Blame;
-use crate::audit::{Depth, TOGETHER, TOLD, audit_scope};
+use crate::audit::{Depth, TOGETHER, audit_scope};
 use crate::clock::Stopwatch;
+use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::store::audited;
 use crate::store::scope::Scope;
 
@@ -27,7 +29,8 @@ pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
     let mut tx = steps.db.read().await?;
     let due = audited::due(&mut tx, ACCOUNTS).await?;
     tx.rollback().await?;
-    let mut changes = Changes { steps, totals: Totals::default(), findings: Vec::new() };
+    let mut changes =
+        Changes { steps, totals: Totals::default(), findings: Listed::default(), parked: Listed::default() };
     let began = Stopwatch::start();
     for together in due.chunks(TOGETHER) {
         if changes.steps.should_stop() || began.elapsed() >= TO_BEGIN {
@@ -53,7 +56,9 @@ struct Totals {
 struct Changes<'a> {
     steps: Steps<'a>,
     totals: Totals,
-    findings: Vec<String>,
+    findings: Listed<String>,
+    /// Accounts of which not all could be worked out anew.
+    parked: Listed<Parked>,
 }
 
 impl Changes<'_> {
@@ -79,8 +84,9 @@ impl Changes<'_> {
         self.totals.recounted += found.accounts;
         self.totals.messages += found.messages;
         self.totals.wrong += blame.wrong.len() as i64;
-        self.findings.extend(found.findings);
-        self.findings.truncate(TOLD);
+        self.parked.extend(found.unchecked());
+        self.findings.left_out += found.findings.left_out;
+        self.findings.extend(found.findings.first);
         Ok(())
     }
 
@@ -92,11 +98,13 @@ impl Changes<'_> {
                 ("recounted", totals.recounted),
                 ("messages", totals.messages),
                 ("wrong", totals.wrong),
-                ("findings", self.findings.len() as i64),
+                ("unchecked", self.parked.count()),
+                ("findings", self.findings.count()),
                 ("due", due),
             ],
             worked: totals.accounts > 0,
-            left_waiting: !self.findings.is_empty(),
+            left_waiting: !self.findings.is_empty() || !self.parked.is_empty(),
+            parked: self.parked,
             findings: Some(self.findings),
             ..Report::default()
         }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{JobError, Report, Run};
 use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::order::Order;
 use crate::domain::period::Timestamp;
@@ -21,9 +22,6 @@ use crate::store::renewals::{self, Judged, NewRenewal, Refusals, Refused};
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 500;
-/// Parked accounts and dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
-
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let candidates = renewals::candidates(run.tx, run.as_of).await?;
     run.progress.begin("renewing", Some(candidates.len() as u64));
@@ -37,7 +35,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         units: 0,
         refused: 0,
         parked: BTreeMap::new(),
-        lines: Vec::new(),
+        lines: Listed::default(),
         run,
     };
     for together in candidates.chunks(TOGETHER) {
@@ -57,7 +55,7 @@ struct Renewing<'a> {
     units: i64,
     refused: i64,
     parked: BTreeMap<String, String>,
-    lines: Vec<String>,
+    lines: Listed<String>,
 }
 
 impl Renewing<'_> {
@@ -136,9 +134,9 @@ impl Renewing<'_> {
         renewals::note(self.run.tx, &new).await?;
         self.bought += 1;
         self.units += order.plans.iter().map(|plan| plan.size).sum::<i64>();
-        if self.run.dry_run && self.lines.len() < NAMED {
+        if self.run.dry_run {
             let (total, currency, by) = (order.total, &account.currency, due.by.as_str());
-            self.lines.push(format!("{}  {} for {total} {currency}, due by {by}", id, setting.package));
+            self.lines.push(|| format!("{}  {} for {total} {currency}, due by {by}", id, setting.package));
         }
         let plan = order.plans.first();
         let mut facts = vec![
@@ -187,7 +185,7 @@ impl Renewing<'_> {
     }
 
     fn report(self) -> Report {
-        let parked = self.parked.iter().take(NAMED);
+        let parked = self.parked.iter();
         Report {
             counts: vec![
                 ("bought", self.bought),

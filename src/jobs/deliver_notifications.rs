@@ -22,6 +22,7 @@ use self::bill::Drawer;
 use super::{JobError, Report, Steps};
 use crate::clock::Stopwatch;
 use crate::config::Config;
+use crate::domain::listed::Listed;
 use crate::domain::notice::Channel;
 use crate::domain::period::Timestamp;
 use crate::instance;
@@ -387,11 +388,10 @@ fn shown(key: &Key) -> String {
 
 /// What would be sent.
 async fn rehearse(steps: &Steps<'_>) -> Result<Report, JobError> {
-    const SHOWN: i64 = 1_000;
     let now = steps.as_of;
     let mut tx = steps.db.read().await?;
-    let mut effects = Vec::new();
-    for new in deliveries::undecided(&mut tx, now, SHOWN).await? {
+    let mut effects = Listed::default();
+    for new in deliveries::undecided(&mut tx, now, i64::MAX).await? {
         let ways = telling::ways(steps.config, &new, now);
         for way in ways.into_iter().filter(|way| !way.outdated) {
             let key = Key {
@@ -400,16 +400,16 @@ async fn rehearse(steps: &Steps<'_>) -> Result<Report, JobError> {
                 channel: way.channel,
                 target: way.target,
             };
-            effects.push(format!("{}: {}", shown(&key), new.notice.kind.as_str()));
+            effects.push(|| format!("{}: {}", shown(&key), new.notice.kind.as_str()));
         }
     }
     for channel in [Channel::Email, Channel::Sms, Channel::Webhook] {
-        for row in deliveries::waiting(&mut tx, channel, now, SHOWN).await? {
-            effects.push(format!("{}: {}", shown(&row.key), row.notice.kind.as_str()));
+        for row in deliveries::waiting(&mut tx, channel, now, i64::MAX).await? {
+            effects.push(|| format!("{}: {}", shown(&row.key), row.notice.kind.as_str()));
         }
     }
     tx.rollback().await?;
-    let counts = vec![("sent", effects.len() as i64)];
+    let counts = vec![("sent", effects.count())];
     Ok(Report { worked: !effects.is_empty(), counts, effects, ..Report::default() })
 }
 

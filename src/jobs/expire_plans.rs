@@ -12,6 +12,7 @@ use super::{JobError, Report, Run};
 use crate::domain::account::Account;
 use crate::domain::account::Parked;
 use crate::domain::expiry::{Ended, end_plan};
+use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::plan::Plan;
 use crate::store::caught_up::{Behind, CaughtUp};
@@ -21,9 +22,6 @@ use crate::store::notices::Notices;
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 1_000;
-/// Parked accounts and dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
-
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let ending = ending(run.tx, run.as_of).await?;
     if ending.is_empty() {
@@ -61,7 +59,7 @@ struct Ending<'a> {
     notices: Notices,
     totals: Totals,
     parked: BTreeMap<Arc<str>, String>,
-    lines: Vec<String>,
+    lines: Listed<String>,
 }
 
 impl<'a> Ending<'a> {
@@ -72,7 +70,7 @@ impl<'a> Ending<'a> {
             notices: Notices::default(),
             totals: Totals::default(),
             parked: BTreeMap::new(),
-            lines: Vec::new(),
+            lines: Listed::default(),
             run,
         }
     }
@@ -156,9 +154,9 @@ impl<'a> Ending<'a> {
         }
         self.totals.plans += 1;
         self.totals.units += end.units;
-        if self.run.dry_run && self.lines.len() < NAMED {
+        if self.run.dry_run {
             self.lines
-                .push(format!("{plan_id}  {} units, worth {} {}", end.units, end.value, account.currency));
+                .push(|| format!("{plan_id}  {} units, worth {} {}", end.units, end.value, account.currency));
         }
         let notice = Notice {
             kind: NoticeKind::PlanExpired,
@@ -182,7 +180,7 @@ impl<'a> Ending<'a> {
 
     fn report(self) -> Report {
         let totals = &self.totals;
-        let parked = self.parked.iter().take(NAMED);
+        let parked = self.parked.iter();
         Report {
             counts: vec![
                 ("plans", totals.plans),

@@ -7,6 +7,7 @@
 //! next one goes on.
 
 use super::{JobError, Report, Steps, ingest_spool};
+use crate::domain::listed::Listed;
 use crate::domain::period::Timestamp;
 use crate::store::retention::{self, Gone, Retired, Traces, forget_traces};
 use crate::store::{StoreError, Tx, leases};
@@ -115,7 +116,7 @@ impl Housekeeping<'_> {
             (rejected_lines, format!("the text of {rejected_lines} rejected lines")),
         ];
         let told = told.into_iter().filter(|(count, _)| *count > 0);
-        let effects: Vec<String> = told.map(|(_, words)| words).collect();
+        let effects: Listed<String> = told.map(|(_, words)| words).collect();
         Report {
             counts: vec![
                 ("messages", messages),
@@ -126,7 +127,7 @@ impl Housekeeping<'_> {
                 ("rejected_lines", rejected_lines),
             ],
             worked: !effects.is_empty(),
-            effects: if self.steps.lease.is_none() { effects } else { Vec::new() },
+            effects: if self.steps.lease.is_none() { effects } else { Listed::default() },
             ..Report::default()
         }
     }

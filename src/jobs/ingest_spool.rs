@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{JobError, Report, Steps};
 use crate::clock;
+use crate::domain::listed::Listed;
 use crate::ingest::IngestError;
 use crate::intake::{self, Input, IntakeError, Reading};
 use crate::runner::describe;
@@ -49,10 +50,10 @@ pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
 /// What would be taken.
 fn rehearse(place: &Path) -> Result<Report, JobError> {
     let mut totals = Totals::default();
-    let mut effects = Vec::new();
+    let mut effects = Listed::default();
     for entry in spool::peek(place)? {
         totals.files += 1;
-        effects.push(match entry.look.oddity() {
+        effects.push(|| match entry.look.oddity() {
             None => format!(
                 "{}, {} bytes of {} {}",
                 entry.place(),
@@ -188,6 +189,8 @@ impl Taking<'_> {
                 })
             })
             .collect();
+        let left_out = batch.rejected + batch.conflicts - refused.len() as i64;
+        report["not_taken_left_out"] = json!(left_out.max(0));
         Ok(report)
     }
 

@@ -26,6 +26,7 @@ use crate::audit::AuditError;
 use crate::basis::BasisError;
 use crate::config::Config;
 use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::domain::period::Timestamp;
 use crate::progress::Progress;
 use crate::spool::SpoolError;
@@ -75,11 +76,11 @@ pub struct Report {
     pub worked: bool,
     /// Something could not be done and waits, listed by `status`.
     pub left_waiting: bool,
-    pub parked: Vec<Parked>,
+    pub parked: Listed<Parked>,
     /// Lines of a dry run: what would have been written.
-    pub effects: Vec<String>,
+    pub effects: Listed<String>,
     /// What is wrong with the books, the first where to begin; None of a job that does not audit them.
-    pub findings: Option<Vec<String>>,
+    pub findings: Option<Listed<String>>,
 }
 
 /// Why a run failed as a whole.

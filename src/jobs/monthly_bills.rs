@@ -17,6 +17,7 @@ use crate::domain::bill::{
     Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text, suspense_note, words,
 };
 use crate::domain::ledger::Entry;
+use crate::domain::listed::Listed;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::Month;
@@ -30,9 +31,6 @@ use crate::store::settling;
 
 /// Accounts that are billed together.
 const TOGETHER: i64 = 1_000;
-/// Parked accounts and dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
-
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     basis::check(run.tx, run.config).await?;
     BilledUpTo::lock(run.tx).await?;
@@ -43,7 +41,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         series: BTreeMap::new(),
         totals: Totals::default(),
         parked: BTreeMap::new(),
-        lines: Vec::new(),
+        lines: Listed::default(),
         run,
     };
     billing.bill_parked().await?;
@@ -77,7 +75,7 @@ struct Billing<'a> {
     totals: Totals,
     /// By account: the fault, and the first month that waits for it.
     parked: BTreeMap<String, String>,
-    lines: Vec<String>,
+    lines: Listed<String>,
 }
 
 /// What makes one account's bill.
@@ -290,9 +288,9 @@ impl Billing<'_> {
             self.totals.unpaid += 1;
             self.bills.claim(id, &month, as_of, due);
         }
-        if self.run.dry_run && self.lines.len() < NAMED {
+        if self.run.dry_run {
             let head = format!("{id}  {month}  {} {}", bill.bill_id, bill.currency);
-            self.lines.push(format!("{head}  total {}  paid {}  due {due}", bill.total, bill.paid));
+            self.lines.push(|| format!("{head}  total {}  paid {}  due {due}", bill.total, bill.paid));
             self.lines.extend(words(&bill.lines).iter().map(|line| format!("{id}  {month}  {line}")));
         }
     }
@@ -305,7 +303,7 @@ impl Billing<'_> {
 
     fn report(self) -> Report {
         let totals = &self.totals;
-        let parked = self.parked.iter().take(NAMED);
+        let parked = self.parked.iter();
         Report {
             counts: vec![
                 ("months", totals.months),

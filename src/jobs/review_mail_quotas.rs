@@ -5,14 +5,12 @@
 //! no run came for are left out, since the last one says most of a sender.
 
 use super::{JobError, Report, Run};
+use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::product::Product;
 use crate::domain::quota::{Decision, QuotaRules, review};
 use crate::store::notices::Notices;
 use crate::store::quotas::{self, ReviewRow};
-
-/// Dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     run.progress.begin("reviewing", None);
@@ -63,7 +61,7 @@ impl Reviewing<'_> {
     fn report(self) -> Report {
         let count =
             |decision| self.reviewed.iter().filter(|row| row.review.decision() == decision).count() as i64;
-        let lines = self.reviewed.iter().take(NAMED).map(|row| {
+        let lines = self.reviewed.iter().map(|row| {
             let (from, to, reason) = (row.review.from, row.review.to, row.review.reason);
             format!("{}  {}  {from} a day -> {to}: {reason}", row.account_id, row.product)
         });
@@ -75,7 +73,7 @@ impl Reviewing<'_> {
                 ("lowered", count(Decision::Lowered)),
             ],
             worked: !self.reviewed.is_empty(),
-            effects: if self.run.dry_run { lines.collect() } else { Vec::new() },
+            effects: if self.run.dry_run { lines.collect() } else { Listed::default() },
             ..Report::default()
         }
     }

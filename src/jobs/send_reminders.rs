@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{JobError, Report, Run};
+use crate::domain::listed::Listed;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::Timestamp;
@@ -18,7 +19,7 @@ use crate::store::{exceptions, reminding, status};
 const DAYS: u32 = 7;
 
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
-    let mut reminding = Reminding { run, notices: Notices::default(), effects: Vec::new() };
+    let mut reminding = Reminding { run, notices: Notices::default(), effects: Listed::default() };
     let plans = reminding.expiring_plans().await?;
     let balances = reminding.low_balances().await?;
     let waiting = reminding.waiting().await?;
@@ -26,7 +27,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     Ok(Report {
         counts: vec![("plans", plans), ("balances", balances), ("waiting", waiting)],
         worked: plans + balances + waiting > 0,
-        effects: if reminding.run.dry_run { reminding.effects } else { Vec::new() },
+        effects: if reminding.run.dry_run { reminding.effects } else { Listed::default() },
         ..Report::default()
     })
 }
@@ -34,7 +35,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
 struct Reminding<'a> {
     run: Run<'a>,
     notices: Notices,
-    effects: Vec<String>,
+    effects: Listed<String>,
 }
 
 impl Reminding<'_> {
@@ -56,8 +57,9 @@ impl Reminding<'_> {
             }
             self.notices.push(&account_id, &plan_expiring(&plan_id, &plan, bound, now, zone), now);
             let end = zone.format_short(plan.expires_at);
-            self.effects
-                .push(format!("{account_id} that {plan_id} expires on {end} with {} left", plan.remaining));
+            self.effects.push(|| {
+                format!("{account_id} that {plan_id} expires on {end} with {} left", plan.remaining)
+            });
             count += 1;
         }
         Ok(count)
@@ -74,7 +76,7 @@ impl Reminding<'_> {
             charged.into_iter().map(|(account, sum)| (account, threshold(sum, lasts))).collect();
         let told = reminding::set_balance_alerts(self.run.tx, &thresholds, now).await?;
         if told > 0 {
-            self.effects.push(format!("{told} accounts that their balance is low"));
+            self.effects.push(|| format!("{told} accounts that their balance is low"));
         }
         Ok(told as i64)
     }
@@ -99,7 +101,7 @@ impl Reminding<'_> {
         ];
         let notice = Notice { kind: NoticeKind::ExceptionsWaiting, subject: String::new(), due, facts };
         self.notices.push("", &notice, now);
-        self.effects.push(format!("the operator that {total} decisions wait"));
+        self.effects.push(|| format!("the operator that {total} decisions wait"));
         Ok(1)
     }
 }

@@ -15,6 +15,7 @@ use self::finality::Finalised;
 use super::{JobError, Report, Run};
 use crate::basis;
 use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::domain::product::{ChargeOn, Product, RECEIPT_GRACE, REFUND_WINDOW};
 use crate::domain::settle::{GivenBack, To};
 use crate::settling::{Answered, Claim, GivingBack};
@@ -26,9 +27,6 @@ use crate::store::status::note_parked_failures;
 
 /// Accounts that are settled together.
 const TOGETHER: usize = 2_000;
-/// Parked accounts and dry-run lines that a report names; the rest is counted.
-const NAMED: usize = 1_000;
-
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     basis::check(run.tx, run.config).await?;
     run.progress.begin("settling", None);
@@ -40,7 +38,7 @@ pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
         parked: BTreeMap::new(),
         any_retired: Retired::load(run.tx).await? != Retired::NOTHING,
         left_unfinal: false,
-        lines: Vec::new(),
+        lines: Listed::default(),
         run,
     };
     let mut open = OpenFailures::default();
@@ -107,7 +105,7 @@ struct Settling<'a> {
     any_retired: bool,
     /// Nothing could be made final.
     left_unfinal: bool,
-    lines: Vec<String>,
+    lines: Listed<String>,
 }
 
 impl Settling<'_> {
@@ -251,8 +249,8 @@ impl Settling<'_> {
             To::Plan(_) => self.totals.plan_units += back.units,
             To::Unbilled | To::Balance => self.totals.money_units += back.units,
         }
-        if self.run.dry_run && self.lines.len() < NAMED {
-            self.lines.push(told(&message.account_id, back));
+        if self.run.dry_run {
+            self.lines.push(|| told(&message.account_id, back));
         }
     }
 
@@ -268,7 +266,7 @@ impl Settling<'_> {
         let totals = &self.totals;
         let did = totals.returned + totals.no_money + totals.late + totals.exceptions;
         let did = did + totals.finalised + totals.usage_rows;
-        let parked = self.parked.iter().take(NAMED);
+        let parked = self.parked.iter();
         Report {
             counts: vec![
                 ("returned", totals.returned),

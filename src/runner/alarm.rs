@@ -2,6 +2,7 @@
 //! that are wrong.
 
 use super::report::Finished;
+use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::{Timestamp, Zone};
 use crate::store::notices::Notices;
@@ -37,7 +38,7 @@ pub async fn of_failures(
 /// Tells of accounts that a run parked, each once a job and day.
 pub async fn of_parked(tx: &mut Tx, zone: Zone, finished: &Finished) -> Result<(), StoreError> {
     let mut notices = Notices::default();
-    for parked in &finished.parked {
+    for parked in &finished.parked.first {
         let facts = vec![
             ("job", Fact::Text(finished.job.to_owned())),
             ("account", Fact::Text(parked.account_id.clone())),
@@ -55,7 +56,7 @@ pub async fn of_findings(tx: &mut Tx, zone: Zone, finished: &Finished) -> Result
     let Some(first) = finished.first_finding() else { return Ok(()) };
     let facts = vec![
         ("job", Fact::Text(finished.job.to_owned())),
-        ("findings", Fact::Count(finished.findings.iter().flatten().count() as i64)),
+        ("findings", Fact::Count(finished.findings.as_ref().map_or(0, Listed::count))),
         ("finding", Fact::Text(first.chars().take(TOLD).collect())),
     ];
     let mut notices = Notices::default();

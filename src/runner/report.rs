@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::domain::account::Parked;
+use crate::domain::listed::Listed;
 use crate::domain::period::Timestamp;
 
 /// How a run ended.
@@ -38,10 +39,10 @@ pub struct Finished {
     /// Why it was refused, and what to do.
     pub refusal: Option<String>,
     pub counts: Vec<(&'static str, i64)>,
-    pub parked: Vec<Parked>,
-    pub effects: Vec<String>,
+    pub parked: Listed<Parked>,
+    pub effects: Listed<String>,
     /// What is wrong with the books; None of a job that does not audit them.
-    pub findings: Option<Vec<String>>,
+    pub findings: Option<Listed<String>>,
     pub duration_ms: i64,
     pub dry_run: bool,
 }
@@ -49,7 +50,7 @@ pub struct Finished {
 impl Finished {
     /// The first of what is wrong with the books.
     pub fn first_finding(&self) -> Option<&str> {
-        self.findings.iter().flatten().next().map(String::as_str)
+        self.findings.as_ref()?.first.first().map(String::as_str)
     }
 
     pub fn counts_json(&self) -> Value {
@@ -58,8 +59,12 @@ impl Finished {
 
     /// The keys that scripts read.
     pub fn to_json(&self, config: &Config) -> Value {
-        let parked: Vec<_> =
-            self.parked.iter().map(|p| json!({ "account_id": p.account_id, "fault": p.fault })).collect();
+        let parked: Vec<_> = self
+            .parked
+            .first
+            .iter()
+            .map(|p| json!({ "account_id": p.account_id, "fault": p.fault }))
+            .collect();
         let mut json = json!({
             "job": self.job,
             "run_id": self.run_no.to_string(),
@@ -67,17 +72,20 @@ impl Finished {
             "outcome": self.outcome.as_str(),
             "counts": self.counts_json(),
             "parked": parked,
+            "parked_left_out": self.parked.left_out,
             "duration_ms": self.duration_ms,
         });
         if let Some(findings) = &self.findings {
-            json["findings"] = json!(findings);
+            json["findings"] = json!(findings.first);
+            json["findings_left_out"] = json!(findings.left_out);
         }
         if let Some(reason) = &self.refusal {
             json["reason"] = json!(reason);
         }
         if self.dry_run {
             json["dry_run"] = json!(true);
-            json["effects"] = json!(self.effects);
+            json["effects"] = json!(self.effects.first);
+            json["effects_left_out"] = json!(self.effects.left_out);
         }
         json
     }

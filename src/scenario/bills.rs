@@ -68,7 +68,7 @@ impl Stage {
         if waiting.is_some() {
             said.push_str("the next month waits until all its messages are charged\n");
         }
-        for parked in &finished.parked {
+        for parked in &finished.parked.first {
             let _ = writeln!(said, "{}  parked: {}", parked.account_id, parked.fault);
         }
         Ok(said)

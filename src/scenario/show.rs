@@ -142,7 +142,7 @@ impl Stage {
             let mut tx = self.db.read().await?;
             exceptions::list(&mut tx, all, 100).await
         });
-        let items = items.map_err(|error: crate::store::StoreError| describe(&error))?;
+        let items = items.map_err(|error: crate::store::StoreError| describe(&error))?.items;
         let word = |word: &Option<String>| word.clone().unwrap_or_else(|| "-".into());
         let line = |item: &Item| {
             let part = item.part.map_or(String::new(), |part| format!(" part {part}"));

@@ -129,7 +129,7 @@ impl Stage {
             let mut tx = self.db.read().await?;
             audit(&mut tx, &self.config, true, &Silent).await
         });
-        broken.map(|audit| audit.findings).map_err(|error| describe(&error))
+        broken.map(|audit| audit.doubts()).map_err(|error| describe(&error))
     }
 
     /// What is wrong with the books of the accounts, asked of them by name: as much as of all.
@@ -139,6 +139,6 @@ impl Stage {
             let ids = account_ids(&mut tx).await?;
             audit_accounts(&mut tx, &self.config, &ids, Depth::Full, &Silent).await
         });
-        broken.map(|audit| audit.findings).map_err(|error| describe(&error))
+        broken.map(|audit| audit.doubts()).map_err(|error| describe(&error))
     }
 }

@@ -365,7 +365,11 @@ impl Stage {
         if job.name == "monthly-bills" {
             said.push_str(&self.billed(&finished, dry_run)?);
         }
-        finished.effects.iter().for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));
+        finished
+            .effects
+            .first
+            .iter()
+            .for_each(|effect| said.push_str(&format!("would {} {effect}\n", job.verb)));
         if charged.is_empty() && finished.outcome == runner::Outcome::NothingToDo {
             said.push_str("nothing to do\n");
         }

@@ -1,12 +1,15 @@
 //! What the audit reads: the raw inputs of accounts, and what the books made of them.
 
-use std::collections::BTreeMap;
+mod earned;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::db::{Row, Tx};
 use super::dialect::for_each_row;
 use super::error::StoreError;
 use super::retention::Retired;
 use super::scope::Scope;
+use super::value::literal;
 use crate::domain::period::WINDOW;
 
 /// A message that a run charged, as it is streamed out.
@@ -74,6 +77,8 @@ pub type GivenChargeRow = ([i64; 5], [String; 3]);
 pub type GivenReturnRow = (Key, [i64; 7], String, [String; 3]);
 /// Run, charged window, run that charged, plan that had paid, amount and net of money that went back; its class.
 pub type MoneyBackRow = ([i64; 6], [String; 3]);
+/// Product, what earned it (`Plan` or `Payg`), and what was posted for it: below zero, as revenue is.
+pub type EarnedRow = (String, String, i64);
 /// Plan, order, size, start, end and refund (0: none); product; countries.
 pub type PlanRow = ([i64; 6], String, String);
 
@@ -100,7 +105,9 @@ pub struct Rows {
     /// month, the run after which and the run up to which failures found its bill parked
     pub waited: BTreeMap<String, Vec<(i64, i64, i64)>>,
     pub billed_prices: BTreeMap<String, Vec<BilledPriceRow>>,
-    /// The last run whose messages are no longer kept, and what such runs charged and gave back.
+    pub earned: BTreeMap<String, Vec<EarnedRow>>,
+    /// The last run whose messages are no longer kept; what such runs charged and gave back, and what others did
+    /// of products that are taken as the books say them.
     pub retired_run: i64,
     pub given_charges: BTreeMap<String, Vec<GivenChargeRow>>,
     pub given_returns: BTreeMap<String, Vec<GivenReturnRow>>,
@@ -140,6 +147,8 @@ const STORED: &[&str] = &[
     "select s.account_id, 'refund difference' as name, s.amount from postings s \
        join entries e on e.account_id = s.account_id and e.entry_no = s.entry_no \
      where s.ledger = 'Income:RefundDifference' and e.cause like 'return:%'",
+    "select account_id, ledger as name, amount from postings where ledger like 'Income:%:Plan' \
+       or ledger like 'Income:%:Payg'",
     "select account_id, 'plan ' || cast(plan_no as text) as name, remaining as amount from plans",
     "select account_id, 'tier ' || cast(month as text) || ' ' || product || ' ' || class as name, units as amount from tier_counters",
     "select account_id, 'charge ' || cast(window_start as text) || ' run ' || cast(run_no as text) || ' ' || product \
@@ -234,7 +243,8 @@ impl Rows {
             let failed = (row.int(1)?, row.int(2)?, (row.int(3)?, row.int(4)?), row.int(5)?);
             rows.failed.entry(row.text(0)?).or_default().push(failed);
         }
-        rows.load_given(tx, of).await?;
+        rows.load_given(tx, ids, &BTreeSet::new()).await?;
+        rows.earned = earned::load(tx, &scope).await?;
         let money_back = "select account_id, run_no, window_start, charge_run, from_plan, amount, net, product, \
                           template_type, country from returns where money_to = 'balance'";
         for row in tx.rows(of(money_back), vec![]).await? {
@@ -250,16 +260,28 @@ impl Rows {
         Ok(rows)
     }
 
-    /// What is taken as the books say it.
-    async fn load_given(&mut self, tx: &mut Tx, of: impl Fn(&str) -> String) -> Result<(), StoreError> {
+    /// What is taken as the books say it: what retired runs charged, and what any did of some products.
+    pub async fn load_given(
+        &mut self,
+        tx: &mut Tx,
+        ids: &[String],
+        products: &BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        let scope = Scope::without_messages(tx, ids);
+        let of = |sql: &str| scope.narrow(sql);
         let run_no = Retired::load(tx).await?.run_no;
         self.retired_run = run_no;
-        if run_no == 0 {
+        if run_no == 0 && products.is_empty() {
             return Ok(());
         }
+        let products: Vec<_> = products.iter().map(|product| literal(product)).collect();
+        let or_of_product = match products.is_empty() {
+            true => String::new(),
+            false => format!(" or product in ({})", products.join(", ")),
+        };
         let charges = format!(
             "select account_id, run_no, window_start, plan_no, coalesce(unit_price, 0) as price, units, product, \
-             template_type, country from charges where run_no <= {run_no} order by account_id, run_no, window_start"
+             template_type, country from charges where run_no <= {run_no}{or_of_product} order by account_id, run_no, window_start"
         );
         for row in tx.rows(of(&charges), vec![]).await? {
             let numbers = [row.int(1)?, row.int(2)?, row.int(3)?, row.int(4)?, row.int(5)?];
@@ -269,7 +291,7 @@ impl Rows {
         let returns = format!(
             "select account_id, id_hi, id_lo, part, from_plan, to_plan, coalesce(unit_price, 0) as price, units, \
              coalesce(money_to, '') as money_to, window_start, product, charge_run, template_type, country \
-             from returns where charge_run <= {run_no}"
+             from returns where charge_run <= {run_no}{or_of_product}"
         );
         for row in tx.rows(of(&returns), vec![]).await? {
             let [part, from, to] = [row.int(3)?, row.int(4)?, row.int(5)?];

@@ -167,6 +167,11 @@ pub async fn parked(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> {
     tx.rows(sql, vec![]).await?.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 
+/// How many bills wait for a fault to be mended.
+pub async fn parked_count(tx: &mut Tx) -> Result<i64, StoreError> {
+    tx.int("select count(*) from bills_parked where run_no is null", vec![]).await
+}
+
 /// A bill that waits for a fault to be mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedBill {

@@ -17,7 +17,7 @@ use super::retention::Retired;
 use super::runs::COMPLETED;
 use super::scope::{Scope, goes_through_messages};
 use super::settling::FinalUpTo;
-use super::usage::WrittenUpTo;
+use super::usage::{self, WrittenUpTo};
 use crate::domain::period::Timestamp;
 use crate::domain::product::REFUND_WINDOW;
 use crate::domain::renewal::BEFORE_END;
@@ -284,6 +284,13 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// It is asked with the query that counts them.
+const COUNTED: &str =
+    "I27 the counts of days that are counted for good are those of their messages and receipts";
+
+/// What breaks one invariant is told up to so many.
+const TOLD: usize = 5;
+
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
@@ -332,16 +339,30 @@ pub async fn ask(tx: &mut Tx, scope: &Scope, with_messages: bool) -> Result<(i64
             .replace("{before_end}", &BEFORE_END.to_string())
             .replace("{in_time}", &REFUND_WINDOW.to_string());
         asked += 1;
-        for row in tx.rows(scope.narrow(&format!("{query} limit 5")), vec![]).await? {
-            broken.push(Broken { words: format!("{what}: {}", row.text(0)?), of_all });
-        }
+        let query = format!("{query} limit {}", TOLD + 1);
+        let rows = tx.rows(scope.narrow(&query), vec![]).await?;
+        let names: Result<Vec<String>, StoreError> = rows.iter().map(|row| row.text(0)).collect();
+        tell(&mut broken, what, names?, of_all);
     }
     let mut changed_ones = |what: &str, names: Vec<String>| {
         asked += 1;
-        let words = names.into_iter().take(5).map(|name| format!("{what} is as it was issued: {name}"));
-        broken.extend(words.map(|words| Broken { words, of_all: false }));
+        tell(&mut broken, &format!("{what} is as it was issued"), names, false);
     };
     changed_ones("I24 a bill", changed(tx, scope).await?);
     changed_ones("I24 an invoice", issued::changed_invoices(tx, scope).await?);
+    if with_messages {
+        asked += 1;
+        let names = usage::differing(tx, scope, &retired, &counted, TOLD + 1).await?;
+        tell(&mut broken, COUNTED, names, false);
+    }
     Ok((asked, broken))
+}
+
+/// What breaks an invariant: the first by name, the last of them with a word on there being more.
+fn tell(broken: &mut Vec<Broken>, what: &str, mut names: Vec<String>, of_all: bool) {
+    if names.len() > TOLD {
+        names.truncate(TOLD);
+        names.iter_mut().last().into_iter().for_each(|last| last.push_str(", and more"));
+    }
+    broken.extend(names.iter().map(|name| Broken { words: format!("{what}: {name}"), of_all }));
 }

@@ -5,6 +5,7 @@
 //! receipt. What was billed is what was charged less what was given back, so that it can't differ from
 //! the bill; what an operator gives back of what is final is taken off whenever it is told.
 
+mod checking;
 mod counting;
 mod listing;
 
@@ -16,6 +17,7 @@ use super::error::StoreError;
 use super::facts;
 use crate::domain::period::{Day, Month, Timestamp, Zone};
 
+pub use self::checking::differing;
 pub use self::listing::{ListedMessage, Status, Wanted, for_each_message};
 
 /// Counts of messages of one kind and day, in units but for the attempts.

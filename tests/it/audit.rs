@@ -108,6 +108,12 @@ const FAULTS: &[(&str, &str)] = &[
     ("update suspense set line = line + 1 where account_id = 'stranger'", "I09 what is"),
     ("delete from batches where kind = 'receipts'", "I28"),
     ("update usage_days set billed = billed + 1", "I27 the billed"),
+    ("update usage_days set attempts = attempts + 1", "I27 the counts of days"),
+    ("update usage_days set submitted = submitted - 1, unknown = unknown - 1", "I27 the counts of days"),
+    ("update usage_days set delivered = delivered + 1, unknown = unknown - 1", "I27 the counts of days"),
+    ("update usage_days set failed = failed - 1, unknown = unknown + 1", "I27 the counts of days"),
+    ("update usage_days set free = free + 1", "I27 the counts of days"),
+    (IN_ANOTHER_PRODUCT, "Income:"),
     (
         "update postings set commodity = 'SMSI' where ledger = 'Quota:Plan' and entry_no < 4",
         "I26 a plan's units",
@@ -124,6 +130,9 @@ const FAULTS: &[(&str, &str)] = &[
 const BY_OTHERS: &str = "update postings set amount = amount + case when ledger like '%:Plan' then 10000 \
     else -10000 end \
     where ledger in ('Income:SMS:Domestic:Plan', 'Income:SMS:Domestic:Payg')";
+/// What text messages earned is shown as earned by e-mail.
+const IN_ANOTHER_PRODUCT: &str =
+    "update postings set ledger = 'Income:Email:Payg' where ledger = 'Income:SMS:Domestic:Payg'";
 /// A cent that is earned is shown as pending.
 const NOT_FINAL: &str = "update postings set amount = amount + case when ledger like '%:Plan' then 10000 \
     else -10000 end \
@@ -137,11 +146,12 @@ const OPENED_AGAIN: &str =
 
 /// Those of these that are no account's own.
 const OF_ALL: &[&str] = &[
+    "update usage_days set attempts = attempts + 1",
+    "update usage_days set free = free + 1",
     "update batches set rejected = rejected + 1, accepted = accepted - 1",
     OPENED_AGAIN,
     "update suspense set line = line + 1 where account_id = 'stranger'",
     "delete from batches where kind = 'receipts'",
-    "update receipts set status = 'delivered' where status = 'failed'",
     "update failures set line = line + 1000 where part = 0",
     "delete from job_runs where job = 'settle-receipts'",
     "update bill_months set charge_run = run_no",
@@ -188,6 +198,9 @@ const BILLED: &[(&str, &str)] = &[
     ("update invoices set currency = 'USD'", "I26"),
     ("update orders set invoice_no = 7", "I24 an order"),
     ("update bills set issued_at = issued_at + 1", "I03"),
+    ("update bills set last_entry = last_entry + 1 where total > 0", "I30 a bill has seen"),
+    ("update bills set last_entry = last_entry - 1 where total > 0", "I30 a bill has seen"),
+    ("update bills set last_entry = 0 where total = 0", "I30 a bill has seen"),
     ("update bill_months set charge_run = run_no", "I30 months"),
     ("update instance set value = '0 0' where name = 'billed_up_to'", "I30 the books"),
     ("update coupons set voided_at = 1", "I12 a coupon"),
@@ -329,7 +342,7 @@ async fn planted_under(config: &Config, db: &Db, tx: &mut Tx, fault: &str) -> Ve
     let fault = format!("{fault} {and} {of_acme}");
     let touched = tx.execute(&*fault, Vec::new()).await.unwrap_or_else(|error| panic!("{fault}: {error:?}"));
     assert!(touched > 0, "{fault} changes nothing");
-    audit(tx, config, true, &Silent).await.expect("it can be audited").findings
+    audit(tx, config, true, &Silent).await.expect("it can be audited").doubts()
 }
 
 /// What the audit of one account says.

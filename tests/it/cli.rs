@@ -15,7 +15,8 @@ const PLAN: &str = "plan_id:text product:text package:text order_id:text size:co
     forfeited:count effective_at:time expires_at:time state:text";
 const BATCH: &str =
     "batch_id:text lines:count accepted:count duplicates:count conflicts:count rejected:count";
-const RUN: &str = "job:text run_id:text as_of:time outcome:text counts:object parked:list duration_ms:count";
+const RUN: &str = "job:text run_id:text as_of:time outcome:text counts:object parked:list parked_left_out:count \
+                   duration_ms:count";
 
 /// A migrated database with the account acme, which has 100 CNY.
 fn with_acme(database: &TestDatabase) -> Program {
@@ -273,7 +274,7 @@ fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
         program.run(&["ingest", "messages", &name]).exits(0);
         let before = digest_of(&database.url);
         let dry = run_job(&program, &["--dry-run"]).exits(0).json();
-        assert_shape(&dry, &format!("{RUN} dry_run:bool effects:list"));
+        assert_shape(&dry, &format!("{RUN} dry_run:bool effects:list effects_left_out:count"));
         assert_eq!(
             dry["effects"],
             json!([

@@ -53,6 +53,28 @@ fn answered(program: &mut Program, at: &str, receipts: &[&str]) {
 }
 
 #[test]
+fn a_list_says_that_there_is_more_than_it_shows() {
+    on_both(|database| {
+        let mut program = open(database);
+        charged(&mut program, &[("m-1", "1"), ("m-2", "1")]);
+        let strangers = ["s-1", "s-2"].map(|id| line(id, "nobody", "verification", "1", SENT));
+        let name = program.file("s.csv", file(&strangers));
+        program.run(&["ingest", "messages", &name]).exits(0);
+        program.run(&["--run-job", "aggregate-charges"]).exits(3);
+        let list: &[&str] = &["exception", "list"];
+        let limited = [list, &["--limit", "1"]].concat();
+        program.run(&limited).exits(0).tells(&["s-1", "There are more; `--limit` shows them"]);
+        let answer = program.run(&[&*limited, &["--json"]].concat()).exits(0).says(&["There are more"]);
+        assert_eq!(answer.json().as_array().map(Vec::len), Some(1));
+        let all = program.run(list).exits(0);
+        assert!(!all.stdout.contains("There are more"), "{}", all.shown());
+        let day = &["message", "list", "acme", "--day", "2026-03-01", "--limit", "1"];
+        program.run(day).exits(0).tells(&["There are more"]);
+        program.run(&[&day[..], &["--json"]].concat()).exits(0).says(&["There are more"]);
+    });
+}
+
+#[test]
 fn what_waits_is_listed_counted_and_resolved() {
     on_both(|database| {
         let mut program = open(database);

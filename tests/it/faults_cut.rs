@@ -128,7 +128,7 @@ impl World {
     async fn assert_sound(&self) {
         let mut tx = self.outside.read().await.expect("it can be read");
         let audited = audit(&mut tx, &self.config, true, &Silent).await.expect("they can be audited");
-        let broken = audited.findings;
+        let broken = audited.doubts();
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         tx.rollback().await.expect("it ends");
     }

@@ -302,7 +302,7 @@ fn i36_a_fault_in_retired_books_is_found() {
                 let touched = tx.execute(fault.as_str(), Vec::new()).await.expect("the fault can be planted");
                 assert!(touched > 0, "{fault} changes nothing");
                 let config = config::Config::built_in().expect("the shipped configuration");
-                let found = audit(&mut tx, &config, true, &Silent).await.expect("it can be audited").findings;
+                let found = audit(&mut tx, &config, true, &Silent).await.expect("it can be audited").doubts();
                 assert!(found.iter().any(|found| found.contains(words)), "{fault}\nwas told as {found:#?}");
                 tx.rollback().await.expect("it is taken back");
             }

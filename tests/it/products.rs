@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::books::assert_sound;
+use crate::support::books::{assert_sound, block_on, change};
 use crate::support::databases::{TestDatabase, on_both};
+use crate::support::lines::{file, line};
 use crate::support::program::Program;
 
 const VOICE: &str = r#"
@@ -141,6 +142,87 @@ fn r100_nothing_is_final_of_a_product_that_is_taken_out_of_the_configuration() {
         let run = program.json(settle);
         assert_eq!(run["counts"]["finalised"], 1);
         program.run(&["audit"]).exits(0);
+        assert_sound(&database.url);
+    });
+}
+
+/// What was charged can't be worked out anew by a configuration that does not say how. That is no fault of the
+/// books, and what else they hold is still checked.
+#[test]
+fn i34_what_the_configuration_no_longer_says_is_told_by_an_audit_and_no_fault() {
+    on_both(|database| {
+        let mut program = opened(database);
+        let read = |name: &str| fs::read_to_string(program.path(name)).expect("it can be read");
+        let (products, prices) = (read("products.toml"), read("prices.toml"));
+        program.at("2026-03-01T10:00:00+08:00").run(&["order", "place", "acme", "voice-10"]).exits(0);
+        program.at("2026-03-01T12:00:00+08:00");
+        let calls = [call("c-1", "7"), call("c-2", "8"), call("c-3", "2")].concat();
+        let text = line("s-1", "acme", "verification", "1", "2026-03-01T11:00:00+08:00");
+        for (name, messages) in [("calls.csv", format!("{HEADER}{calls}")), ("texts.csv", file(&[text]))] {
+            program.file(name, messages);
+            program.run(&["ingest", "messages", name]).exits(0);
+        }
+        program.run(&["--run-job", "aggregate-charges"]).exits(0);
+        let receipts = "account_id,message_id,status,report_time\n\
+                        acme,c-2,failed,2026-03-01T12:00:00+08:00\nacme,c-3,failed,2026-03-01T12:00:00+08:00\n";
+        program.file("receipts.csv", receipts);
+        program.run(&["ingest", "receipts", "receipts.csv"]).exits(0);
+        program.run(&["--run-job", "settle-receipts"]).exits(0);
+        program.at("2026-04-08T12:00:00+08:00");
+        for job in ["settle-receipts", "monthly-bills"] {
+            program.run(&["--run-job", job, "--catch-up"]).exits(0);
+        }
+        program.run(&["audit"]).exits(0);
+        let configure = |products: &str, prices: &str| {
+            program.file("products.toml", products);
+            program.file("prices.toml", prices);
+        };
+        let (shipped, sold) =
+            prices.split_once("\n[[payg]]\nproduct = \"voice\"").expect("the price of calls");
+        let (list, package) = sold.split_once("\n[[package]]").expect("the package");
+        let without_list = format!("{shipped}\n[[package]]{package}");
+        let without_package = format!("{shipped}\n[[payg]]\nproduct = \"voice\"{list}");
+        let otherwise = |is: &str, now: &str| products.replace(VOICE, &VOICE.replace(is, now));
+        let gone = products.replace(VOICE, "");
+        for (products, prices, why) in [
+            (
+                &*gone,
+                shipped,
+                "product voice was charged and is not configured: put it back into products.toml",
+            ),
+            (
+                &products,
+                &without_list,
+                "voice was charged in 2026-03, and no price of it is configured for then",
+            ),
+            (&otherwise("0.06", "0.09"), &prices, "voice was charged in 2026-03 with VAT of 6 %"),
+            (&otherwise("\"Voice\"", "\"Calls\""), &prices, "its revenue stands in Income:Voice:Plan"),
+        ] {
+            configure(products, prices);
+            let told = program.run(&["audit", "--json"]).exits(3).json();
+            assert_eq!((&told["sound"], &told["findings"]), (&json!(true), &json!([])), "{told}");
+            assert_eq!(
+                (&told["parked"][0]["account_id"], &told["parked_left_out"]),
+                (&json!("acme"), &json!(0))
+            );
+            let fault = told["parked"][0]["fault"].as_str().expect("a fault");
+            assert!(fault.contains(why), "{fault}\n{why}");
+            program.run(&["audit", "acme"]).exits(3).tells(&["Not all could be worked out anew", why]);
+            let run = program.run(&["--run-job", "audit-books", "--json"]).exits(3).json();
+            assert_eq!((&run["counts"]["unchecked"], &run["counts"]["wrong"]), (&json!(1), &json!(0)));
+            // What is wrong besides is found all the same.
+            for (set, of, words) in [
+                ("charges set unit_price = unit_price", "product = 'sms-domestic'", "sms-domestic"),
+                ("plans set remaining = remaining", "plan_no = 1", "plan 1 is"),
+            ] {
+                block_on(change(&database.url, &format!("update {set} - 1 where {of}")));
+                program.run(&["audit"]).exits(1).tells(&[words]);
+                block_on(change(&database.url, &format!("update {set} + 1 where {of}")));
+            }
+        }
+        configure(&products, &without_package);
+        program.run(&["audit"]).exits(0);
+        configure(&products, &prices);
         assert_sound(&database.url);
     });
 }

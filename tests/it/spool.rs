@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::books::digest_of;
-use crate::support::databases::on_both;
+use crate::support::databases::{on_both, sqlite};
 use crate::support::lines::{HEADER, file, gzip, plain};
 use crate::support::spool::{RUN, Spooled, at_both_spools, counted, set_age};
 
@@ -95,6 +95,21 @@ fn a_dry_run_lists_the_files_and_touches_nothing() {
         assert!(!spool.path("done").exists() && !spool.path("work").exists());
         assert_eq!(spool.batches(), 0);
     });
+}
+
+#[test]
+fn a_dry_run_says_how_much_it_leaves_out() {
+    let database = sqlite();
+    let spool = Spooled::open(&database);
+    for n in 0..1_002 {
+        spool.drop_file(format!("{n}.csv"), file(&[plain("m")]));
+    }
+    let json = spool.desk.program.run(&[RUN, &["--dry-run"]].concat()).exits(0).json();
+    assert_eq!(
+        (json["effects"].as_array().map(Vec::len), &json["effects_left_out"]),
+        (Some(1_000), &json!(2))
+    );
+    spool.desk.program.run(&["--run-job", "ingest-spool", "--dry-run"]).exits(0).tells(&["\n  and 2 more"]);
 }
 
 #[test]

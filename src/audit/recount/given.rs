@@ -1,17 +1,20 @@
-//! What the recount takes as the books say it: charges of runs whose messages are no longer kept, and what
-//! went back of them (I36). Plans, tiers, free units and money move by them, so that all that came later is
-//! worked out anew from where they left off.
+//! What the recount takes as the books say it: charges of runs whose messages are no longer kept (I36), and of
+//! products of which the configuration doesn't say any more how they were charged (I34); and what went back of
+//! them. Plans, tiers, free units and money move by them, so that all that came later is worked out anew from
+//! where they left off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Class, FREE, Failed, Recount};
 use crate::domain::period::Timestamp;
 
-/// Charges and returns of retired runs.
+/// Charges and returns of retired runs, and of some products.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// The last retired run; 0: none.
     pub run_no: i64,
+    pub products: BTreeSet<Arc<str>>,
     /// By run and window.
     pub charges: Vec<GivenCharge>,
     /// By message and part.
@@ -45,7 +48,7 @@ pub struct GivenReturn {
 }
 
 impl Recount<'_> {
-    /// Takes the charges of a window that a retired run made.
+    /// Takes the charges of a window that a run made, as far as they are given.
     pub(super) fn take_charges(&mut self, window: i64, run_no: i64) {
         let charges = &self.history.given.charges;
         let first = charges.partition_point(|charge| (charge.run_no, charge.window) < (run_no, window));
@@ -57,6 +60,7 @@ impl Recount<'_> {
         let GivenCharge { run_no, window, class, plan_no, units, .. } = charge;
         let (units, at) = (*units, Timestamp(*window));
         let [product, template_type, country] = class;
+        self.needs_product(product);
         let place = format!("charge {window} run {run_no} {product} {template_type} {country}");
         let price = i128::from(charge.unit_price);
         match *plan_no {
@@ -88,7 +92,7 @@ impl Recount<'_> {
         }
     }
 
-    /// Takes what a message of a retired run gave back.
+    /// Takes what a message gave back whose charge was given.
     pub(super) fn take_return(&mut self, failed: &Failed) {
         let history = self.history;
         let Some(given) = history.given.returns.get(&(failed.key, failed.part)) else { return };

@@ -1,8 +1,10 @@
-//! The price lists of the recount: those of what the account was when it was charged (D34).
+//! The price lists of the recount: those of what the account was when it was charged (D34); and what they don't
+//! say any more.
 
 use std::sync::Arc;
 
 use super::{BilledMonth, Charged, Class, Priced, Recount, Sent};
+use crate::audit::gaps::Gap;
 use crate::domain::period::Timestamp;
 use crate::domain::price::{Method, Rate, Scope};
 use crate::domain::product::PricedBy;
@@ -59,6 +61,22 @@ impl<'a> Recount<'a> {
         let ended = lists[..first].iter().filter_map(|rate| rate.until).map(|until| until.0);
         let since = ended.filter(|until| *until <= at).chain([lists[first].from.0]).max();
         Some((lists[first], since?))
+    }
+
+    /// Notes that a product was charged, where it is not configured.
+    pub(super) fn needs_product(&mut self, product: &Arc<str>) {
+        if self.rules.catalog.get(product).is_none() {
+            self.gaps.insert(Gap::Product(product.clone()));
+        }
+    }
+
+    /// Notes that a price was asked for or given back, and none is configured.
+    pub(super) fn lacks_price(&mut self, class: &Class, window: i64) {
+        let month = self.rules.zone.month_of(Timestamp(window));
+        let (product, priced_by) = (class[0].clone(), self.priced_by(class));
+        if self.rules.catalog.get(&product).is_some() {
+            self.gaps.insert(Gap::Price { product, class: priced_by, month });
+        }
     }
 
     /// Whether a message stood on a bill when a run gave it back, and what the bill asked for a unit of it

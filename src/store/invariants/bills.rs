@@ -99,6 +99,16 @@ pub const INVARIANTS: &[(&str, &str)] = &[
              and e.entry_no <= b.last_entry)), 0)",
     ),
     (
+        "I30 a bill has seen the entries of the runs that it bills, and its own is the next",
+        "select b.bill_id from bills b join accounts a on a.account_id = b.account_id \
+         join bill_months m on m.month = b.month \
+         left join entries e on e.account_id = b.account_id and e.cause = 'bill:' || cast(b.month as text) \
+         where b.last_entry < 0 or b.last_entry > a.entries or e.entry_no <> b.last_entry + 1 \
+         or exists (select 1 from entries c where c.account_id = b.account_id and c.entry_no > b.last_entry \
+           and c.cause like 'charge:%' and cast('0' || substr(c.cause, length(rtrim(c.cause, '0123456789')) + 1) \
+             as bigint) <= m.charge_run)",
+    ),
+    (
         "I24 numbers of bills and invoices have no gap and are given once",
         "{all}select t.series from (select series, series_no from bills union all select series, series_no from invoices \
            union all select series, series_no from invoice_returns) t \

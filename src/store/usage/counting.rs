@@ -30,7 +30,7 @@ pub(super) struct Kinds {
     by_part: bool,
     by_request: bool,
     /// Two receipts may name one message in two ways.
-    two_names: bool,
+    pub(super) two_names: bool,
 }
 
 impl Kinds {

@@ -420,7 +420,7 @@ impl Books {
     pub async fn digest(&self) -> String {
         let mut tx = self.db.read().await.expect("it can be read");
         let audited = audit(&mut tx, &self.config, true, &Silent).await.expect("they can be audited");
-        let broken = audited.findings;
+        let broken = audited.doubts();
         assert!(broken.is_empty(), "the books are broken:\n{}", broken.join("\n"));
         digest::digest(&mut tx, self.config.zone).await.expect("a digest")
     }
