@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::account::{Account, Kind};
@@ -17,7 +16,8 @@ use crate::domain::settle::{
     Failure, GivenBack, Kept, Paid, SettledBy, SettledParts, failed_units, settle_account,
 };
 use crate::store::billing::{BilledUpTo, billed_prices};
-use crate::store::charging::{Effects, Plans, load_accounts};
+use crate::store::charging::{Loaded, Plans, load_accounts};
+use crate::store::effects::Effects;
 use crate::store::failures::FailedMessage;
 use crate::store::kinds::{self, KindsOfRuns};
 use crate::store::settling::{self, ChargeKey, FinalUpTo, Returns};
@@ -55,7 +55,7 @@ pub type AccountAnswers = Result<Vec<Answered>, String>;
 
 /// Accounts, and what their claims are about, as they are in the books.
 pub struct Books {
-    accounts: BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
+    accounts: Loaded,
     kinds: BTreeMap<String, KindsOfRuns>,
     charges: BTreeMap<ChargeKey, Vec<Charge>>,
     /// When the plans that paid were bought.
@@ -94,7 +94,7 @@ impl<'c> GivingBack<'c> {
     }
 
     /// Settles some accounts, each with its claims in order of arrival. Writes nothing: whoever keeps it calls
-    /// `flush_full` now and then, and `finish` at the end, and a rehearsal may have a connection that only reads.
+    /// `write_behind` now and then, and `finish` at the end, and a rehearsal may have a connection that only reads.
     pub async fn settle(
         &mut self,
         tx: &mut Tx,
@@ -140,10 +140,10 @@ impl<'c> GivingBack<'c> {
         answers
     }
 
-    /// Writes what fills a portion.
-    pub async fn flush_full(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        self.effects.flush_full(tx).await?;
-        self.returns.flush_full(tx).await
+    /// Has what was settled so far written while the caller goes on.
+    pub async fn write_behind(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.returns.flush_full(tx).await?;
+        self.effects.write_behind(tx).await
     }
 
     fn settle_account(

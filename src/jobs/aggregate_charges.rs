@@ -23,12 +23,16 @@ use crate::domain::charge::{Charged, Class, Payer, Place, Tariff, Unrated, Usage
 use crate::domain::money::Micros;
 use crate::domain::period::Timestamp;
 use crate::domain::product::{ChargeOn, Product};
-use crate::store::charging::{self, Effects, Plans, Streamed};
+use crate::store::charging::{self, Loaded, Plans, Streamed};
+use crate::store::effects::Effects;
 use crate::store::failures::Answers;
 use crate::store::{free, quotas, runs};
 
-/// Accounts that are loaded together.
+/// Accounts that are loaded together, at most, and messages of theirs: while they are charged the database takes
+/// up what those before them came to.
 const TOGETHER: usize = 1_000;
+const MESSAGES_TOGETHER: usize = 50_000;
+
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let config = run.config;
     let noted = basis::check(run.tx, run.config).await?;
@@ -182,31 +186,41 @@ impl Charging<'_> {
         let from_month = self.run.config.zone.month_of(portion.earliest().unwrap_or_default()).number();
         let mut accounts: Vec<u32> = portion.accounts().collect();
         accounts.sort_by_key(|account| &self.names.accounts[*account as usize]);
-        for together in accounts.chunks(TOGETHER) {
-            self.charge_together(portion, together, from_month).await?;
+        let mut rest = &*accounts;
+        while !rest.is_empty() {
+            let (together, others) = rest.split_at(together(portion, rest));
+            rest = others;
+            let loaded = self.load(together, from_month).await?;
+            // The database takes up what was charged before, while these are charged.
+            self.effects.write_behind(self.run.tx).await?;
+            self.charge_together(portion, together, loaded).await?;
         }
         // The next portion may hold the same accounts and loads them again.
         self.effects.flush(self.run.tx).await?;
         Ok(())
     }
 
-    async fn charge_together(
-        &mut self,
-        portion: &mut Portion,
-        together: &[u32],
-        from_month: i64,
-    ) -> Result<(), JobError> {
-        let names = self.names;
-        let ids: Vec<&str> = together.iter().map(|account| &*names.accounts[*account as usize]).collect();
+    async fn load(&mut self, together: &[u32], from_month: i64) -> Result<Loaded, JobError> {
+        let ids: Vec<&str> =
+            together.iter().map(|account| &*self.names.accounts[*account as usize]).collect();
         let mut loaded = charging::load_accounts(self.run.tx, &ids, from_month, Plans::WithUnits).await?;
         // One whose free units were taken away may have given some of this day.
         let may_be_free = |product: &Product| product.charge_on == ChargeOn::Submission;
         if self.classes.iter().any(|class| class.product.is_some_and(may_be_free)) {
             free::load(self.run.tx, &mut loaded).await?;
         }
+        Ok(loaded)
+    }
+
+    async fn charge_together(
+        &mut self,
+        portion: &mut Portion,
+        together: &[u32],
+        mut loaded: Loaded,
+    ) -> Result<(), JobError> {
         for account in together {
             let messages = portion.of(*account);
-            let id = names.accounts[*account as usize].clone();
+            let id = self.names.accounts[*account as usize].clone();
             match loaded.remove(&id) {
                 None => self.suspend_all(messages, Unrated::UnknownAccount),
                 Some(Err(fault)) => self.park(&id, messages, fault.to_string()),
@@ -350,6 +364,17 @@ impl Charging<'_> {
             None => format!("{id}  {class}  {units} units from plan {id}-p{plan_no}"),
         }
     }
+}
+
+/// How many accounts, of those that are left, are charged together.
+fn together(portion: &Portion, accounts: &[u32]) -> usize {
+    let mut messages = 0;
+    let more = |account: &&u32| {
+        let more = messages < MESSAGES_TOGETHER;
+        messages += portion.count(**account);
+        more
+    };
+    accounts.iter().take(TOGETHER).take_while(more).count()
 }
 
 fn usage(message: &Waiting) -> Usage {

@@ -22,6 +22,7 @@ use crate::store::renewals::{self, Judged, NewRenewal, Refusals, Refused};
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 500;
+
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let candidates = renewals::candidates(run.tx, run.as_of).await?;
     run.progress.begin("renewing", Some(candidates.len() as u64));

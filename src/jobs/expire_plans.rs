@@ -16,12 +16,14 @@ use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::plan::Plan;
 use crate::store::caught_up::{Behind, CaughtUp};
-use crate::store::charging::{Effects, Plans, load_accounts};
+use crate::store::charging::{Plans, load_accounts};
+use crate::store::effects::Effects;
 use crate::store::expiry::{EndingPlan, Ends, ending};
 use crate::store::notices::Notices;
 
 /// Accounts that are loaded together.
 const TOGETHER: usize = 1_000;
+
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     let ending = ending(run.tx, run.as_of).await?;
     if ending.is_empty() {
@@ -110,7 +112,7 @@ impl<'a> Ending<'a> {
             }
         }
         self.run.progress.advance(together.iter().map(|(_, plans)| plans.len() as u64).sum());
-        self.effects.flush_full(self.run.tx).await?;
+        self.effects.write_behind(self.run.tx).await?;
         Ok(())
     }
 

@@ -25,12 +25,13 @@ use crate::domain::price::Buyer;
 use crate::store::billing::{self, BilledUpTo, Gathered, Span, Whose};
 use crate::store::bills::{self, Bills, Kept};
 use crate::store::caught_up::charging_behind;
-use crate::store::charging::Effects;
+use crate::store::effects::Effects;
 use crate::store::notices::Notices;
 use crate::store::settling;
 
 /// Accounts that are billed together.
 const TOGETHER: i64 = 1_000;
+
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     basis::check(run.tx, run.config).await?;
     BilledUpTo::lock(run.tx).await?;
@@ -199,7 +200,7 @@ impl Billing<'_> {
             }
         }
         self.bills.flush_full(self.run.tx).await?;
-        self.effects.flush_full(self.run.tx).await?;
+        self.effects.write_behind(self.run.tx).await?;
         self.notices.flush(self.run.tx).await?;
         Ok(())
     }

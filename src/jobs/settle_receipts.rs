@@ -26,7 +26,8 @@ use crate::store::settling::ExceptionKind;
 use crate::store::status::note_parked_failures;
 
 /// Accounts that are settled together.
-const TOGETHER: usize = 2_000;
+const TOGETHER: usize = 1_000;
+
 pub async fn run(run: Run<'_>) -> Result<Report, JobError> {
     basis::check(run.tx, run.config).await?;
     run.progress.begin("settling", None);
@@ -209,8 +210,8 @@ impl Settling<'_> {
         let claims: Vec<(&str, Vec<Claim<'_>>)> = claims.collect();
         let books = self.giving_back.load(self.run.tx, &claims).await?;
         // The database takes up what came of those before, while it is decided what comes of these.
-        self.giving_back.flush_full(self.run.tx).await?;
         self.answers.flush_full(self.run.tx).await?;
+        self.giving_back.write_behind(self.run.tx).await?;
         let answers = self.giving_back.decide(&claims, books);
         for ((id, candidates), answered) in together.iter().zip(answers) {
             match answered {

@@ -1,4 +1,4 @@
-//! The connection that a transaction has, and rows that it was given to copy.
+//! The connection that a transaction has, and what is done on it behind the back of whoever goes on.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::db::Dialect;
+use super::db::{Dialect, Tx};
 use super::error::StoreError;
 
 /// A transaction of the driver. Dropped it is rolled back.
@@ -21,26 +21,31 @@ pub(super) enum Conn<'c> {
     Postgres(&'c mut PgConnection),
 }
 
-/// A transaction on PostgreSQL. While the server takes up rows of a COPY, whoever sent them goes on with
-/// his work; the next who wants the connection waits until they are in, and is told if they are not.
+/// Something to be done in a transaction by somebody who does not wait for it.
+pub(super) trait Work: Send + 'static {
+    fn run(self, tx: &mut Tx) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A transaction on PostgreSQL. While the server takes up what it was sent, whoever sent it goes on; the next
+/// who wants the connection waits until it is done, and is told if it could not be.
 pub(super) struct Postgresql {
-    /// None while rows are being copied, or where the task that did so is lost.
+    /// None while work is under way, or where the task that did it is lost.
     idle: Option<Transaction<'static, Postgres>>,
-    /// The last COPY that was handed over, which comes after those before it.
-    copying: JoinSet<Option<Copied>>,
+    /// The last work that was handed over, which comes after that before it.
+    under_way: JoinSet<Option<Done>>,
     room: Arc<Semaphore>,
 }
 
-/// The transaction that has copied rows, and whether they are in.
-type Copied = (Transaction<'static, Postgres>, Result<(), sqlx::Error>);
+/// The transaction in which work was done, and how it ended.
+pub(super) type Done = (Transaction<'static, Postgres>, Result<(), StoreError>);
 
-/// Portions of rows that wait for the server, at most: they are memory.
-const BEHIND: usize = 4;
+/// Portions of work that wait for the server, at most: they are memory.
+const WAITING: usize = 4;
 
 impl Connection {
     pub fn postgres(transaction: Transaction<'static, Postgres>) -> Connection {
-        let room = Arc::new(Semaphore::new(BEHIND));
-        Connection::Postgres(Postgresql { idle: Some(transaction), copying: JoinSet::new(), room })
+        let room = Arc::new(Semaphore::new(WAITING));
+        Connection::Postgres(Postgresql { idle: Some(transaction), under_way: JoinSet::new(), room })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -68,11 +73,18 @@ impl Connection {
         Ok(())
     }
 
+    /// The transaction of PostgreSQL, unless it is lost, and how what was under way in it ended.
+    pub async fn into_postgres(self) -> Option<Done> {
+        let Connection::Postgres(mut postgres) = self else { return None };
+        let ended = postgres.get().await.map(|_| ());
+        postgres.idle.map(|transaction| (transaction, ended))
+    }
+
     pub async fn rollback(self) -> Result<(), StoreError> {
         match self {
             Connection::Sqlite(transaction) => transaction.rollback().await?,
             Connection::Postgres(mut postgres) => {
-                // Rows that did not go in are of no interest any more.
+                // How it ended what is undone now is of no interest any more.
                 let _ = postgres.get().await;
                 postgres.idle.ok_or(StoreError::Aborted)?.rollback().await?;
             }
@@ -83,32 +95,42 @@ impl Connection {
 
 impl Postgresql {
     async fn get(&mut self) -> Result<&mut Transaction<'static, Postgres>, StoreError> {
-        if let Some(done) = self.copying.join_next().await {
-            let (transaction, copied) = done.ok().flatten().ok_or(StoreError::Aborted)?;
+        if let Some(done) = self.under_way.join_next().await {
+            let (transaction, ended) = done.ok().flatten().ok_or(StoreError::Aborted)?;
             self.idle = Some(transaction);
-            copied?;
+            ended?;
         }
         self.idle.as_mut().ok_or(StoreError::Aborted)
     }
 
-    /// Hands rows over, to be copied after those before them, and does not wait for them.
-    pub async fn copy_behind(&mut self, statement: String, rows: Vec<u8>) -> Result<(), StoreError> {
+    /// Hands work over, to be done after that before it.
+    pub async fn hand_over(&mut self, work: impl Work) -> Result<(), StoreError> {
         let room = self.room.clone().acquire_owned().await.map_err(|_| StoreError::Aborted)?;
         let idle = self.idle.take();
-        let mut before = std::mem::take(&mut self.copying);
-        self.copying.spawn(async move {
-            let (mut transaction, copied) = match idle {
+        let mut before = std::mem::take(&mut self.under_way);
+        self.under_way.spawn(async move {
+            let done = match idle {
                 Some(transaction) => (transaction, Ok(())),
                 None => before.join_next().await?.ok()??,
             };
-            let copied = match copied {
-                Ok(()) => copy_in(&mut transaction, &statement, &rows).await,
-                failed => failed,
-            };
+            let (transaction, Ok(())) = done else { return Some(done) };
+            let done = Tx::in_transaction(transaction, work).await;
             drop(room);
-            Some((transaction, copied))
+            done
         });
         Ok(())
+    }
+}
+
+/// Rows for a table, encoded for COPY.
+pub(super) struct Copying {
+    pub statement: String,
+    pub rows: Vec<u8>,
+}
+
+impl Work for Copying {
+    async fn run(self, tx: &mut Tx) -> Result<(), StoreError> {
+        copy_in(tx, &self.statement, &self.rows).await
     }
 }
 
@@ -117,17 +139,20 @@ const MESSAGE_BYTES: usize = 1 << 16;
 
 /// One whole COPY. It is always finished or aborted: dropped half-way it would leave the connection
 /// answering each query with the answer to the one before.
-pub(super) async fn copy_in(
-    conn: &mut PgConnection,
-    statement: &str,
-    rows: &[u8],
-) -> Result<(), sqlx::Error> {
-    let mut copy = conn.copy_in_raw(statement).await?;
-    for message in rows.chunks(MESSAGE_BYTES) {
-        if let Err(error) = copy.send(message).await {
-            copy.abort("the client could not send its rows").await?;
-            return Err(error);
+pub(super) async fn copy_in(tx: &mut Tx, statement: &str, rows: &[u8]) -> Result<(), StoreError> {
+    let Conn::Postgres(conn) = tx.conn().await? else {
+        return Err(StoreError::Corrupt("COPY on a database that has none".into()));
+    };
+    let copied = async {
+        let mut copy = conn.copy_in_raw(statement).await?;
+        for message in rows.chunks(MESSAGE_BYTES) {
+            if let Err(error) = copy.send(message).await {
+                copy.abort("the client could not send its rows").await?;
+                return Err(error);
+            }
         }
-    }
-    copy.finish().await.map(|_| ())
+        copy.finish().await.map(|_| ())
+    };
+    let copied = copied.await;
+    tx.note(copied)
 }

@@ -6,20 +6,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::query::Query;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgPool, Postgres, SqlitePool, Transaction,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgPool, Row as _, SqlitePool};
 
-use super::connection::{Conn, Connection};
+use super::connection::{Conn, Connection, Done, Work};
 use super::dialect::{for_share, for_update};
 use super::error::StoreError;
 use super::released::{is_clean, is_out_of_transaction};
 use super::url::{dialect, place, postgres_options, sqlite_options};
-pub use super::value::Value;
 pub(crate) use super::value::values;
+pub use super::value::{Row, Value};
 
 /// Which of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,6 @@ pub struct Tx {
     broken: bool,
     /// It writes nothing, and so locks nothing.
     reads: bool,
-}
-
-/// A row of a result: columns by position.
-pub enum Row {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
 }
 
 impl Db {
@@ -321,10 +315,19 @@ impl Tx {
     /// Whether PostgreSQL is to look rows up one by one instead of reading a whole table: it takes a few
     /// thousand failures for many, and ten million messages for few.
     pub(super) async fn look_up_one_by_one(&mut self, one_by_one: bool) -> Result<(), StoreError> {
+        self.allow(&["enable_hashjoin", "enable_mergejoin"], !one_by_one).await
+    }
+
+    /// Whether it is to read the rows of a batch together instead: what a transaction wrote itself are a few to it,
+    /// and each of a hundred thousand was sought by reading all of them.
+    pub(super) async fn look_up_together(&mut self, together: bool) -> Result<(), StoreError> {
+        self.allow(&["enable_nestloop"], !together).await
+    }
+
+    async fn allow(&mut self, methods: &[&str], allowed: bool) -> Result<(), StoreError> {
         if self.dialect() == Dialect::Postgres {
-            let how = if one_by_one { "off" } else { "on" };
-            for method in ["enable_hashjoin", "enable_mergejoin"] {
-                self.execute(format!("set local {method} = {how}"), vec![]).await?;
+            for method in methods {
+                self.execute(format!("set local {method} = {allowed}"), vec![]).await?;
             }
         }
         Ok(())
@@ -416,21 +419,29 @@ impl Tx {
         self.connection.rollback().await
     }
 
-    /// The connection, as soon as the rows that it was given to copy are in.
+    /// The connection, as soon as what is under way on it is done.
     pub(super) async fn conn(&mut self) -> Result<Conn<'_>, StoreError> {
         let Tx { connection, broken, .. } = self;
         connection.get().await.inspect_err(|_| *broken = true)
     }
 
-    /// Sends rows to a table by COPY, and lets the caller go on while the server takes them up. What is wrong
-    /// with them the next statement tells. On PostgreSQL alone.
-    pub(super) async fn copy_behind(&mut self, statement: String, rows: Vec<u8>) -> Result<(), StoreError> {
-        let Connection::Postgres(postgres) = &mut self.connection else {
-            return Err(StoreError::Corrupt("COPY on a database that has none".into()));
-        };
-        let sent = postgres.copy_behind(statement, rows).await;
-        self.broken |= sent.is_err();
-        sent
+    /// Lets the caller go on while the server of PostgreSQL does some work; on SQLite it is done at once. If it
+    /// fails the next statement says so.
+    pub(super) async fn behind(&mut self, work: impl Work) -> Result<(), StoreError> {
+        match &mut self.connection {
+            Connection::Sqlite(_) => work.run(self).await,
+            Connection::Postgres(postgres) => postgres.hand_over(work).await,
+        }
+    }
+
+    /// Does such work in a transaction that was taken out of its `Tx`, and gives it back if it is not lost.
+    pub(super) async fn in_transaction(
+        transaction: Transaction<'static, Postgres>,
+        work: impl Work,
+    ) -> Option<Done> {
+        let mut tx = Tx { connection: Connection::postgres(transaction), broken: false, reads: false };
+        let done = work.run(&mut tx).await;
+        tx.connection.into_postgres().await.map(|(transaction, ended)| (transaction, done.and(ended)))
     }
 
     pub(super) fn note<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
@@ -449,34 +460,4 @@ where
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value),
     })
-}
-
-impl Row {
-    pub fn int(&self, column: usize) -> Result<i64, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
-    }
-
-    pub fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
-    }
-
-    pub fn text(&self, column: usize) -> Result<String, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
-    }
-
-    pub fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
-    }
 }

@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::connection::{self, Conn};
+use super::connection::{Conn, Copying, copy_in};
 use super::db::{Dialect, Tx};
 use super::error::StoreError;
 
@@ -197,7 +197,7 @@ impl Bulk {
                     return Ok(());
                 }
                 let rows = std::mem::replace(rows, CopyRows::new());
-                tx.copy_behind(copy_statement(table, columns), rows.finished()).await
+                tx.behind(Copying { statement: copy_statement(table, columns), rows: rows.finished() }).await
             }
             Portion::Inserts { values, bytes, full } => {
                 *bytes = 0;
@@ -251,7 +251,7 @@ impl CopyRows {
         }
         let end = self.bytes.len();
         self.bytes.extend_from_slice(&(-1i16).to_be_bytes());
-        let sent = copy_in(tx, table, columns, &self.bytes).await;
+        let sent = copy_in(tx, &copy_statement(table, columns), &self.bytes).await;
         self.bytes.truncate(end);
         sent
     }
@@ -283,14 +283,6 @@ fn encode_copy_row(bytes: &mut Vec<u8>, row: &[Field<'_>]) {
             Field::Null => bytes.extend_from_slice(&(-1i32).to_be_bytes()),
         }
     }
-}
-
-async fn copy_in(tx: &mut Tx, table: &str, columns: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let Conn::Postgres(conn) = tx.conn().await? else {
-        return Err(StoreError::Corrupt("COPY on a database that has none".into()));
-    };
-    let sent = connection::copy_in(conn, &copy_statement(table, columns), bytes).await;
-    tx.note(sent)
 }
 
 fn copy_statement(table: &str, columns: &str) -> String {

@@ -1,8 +1,6 @@
 //! Free units that accounts have had, one row a day (R30).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use super::charging::Loaded;
 use super::db::{Tx, Value, values};
 use super::error::StoreError;
 use crate::domain::account::Account;
@@ -37,10 +35,7 @@ impl FreeUnits {
 }
 
 /// Adds to accounts what they have had. Only runs that charge a product that may have an allowance need it.
-pub async fn load(
-    tx: &mut Tx,
-    accounts: &mut BTreeMap<Arc<str>, Result<(Account, i64), StoreError>>,
-) -> Result<(), StoreError> {
+pub async fn load(tx: &mut Tx, accounts: &mut Loaded) -> Result<(), StoreError> {
     let ids = accounts.keys().map(|id| values![&**id]).collect();
     let query = "select account_id, product, day, units, per_day, total from free_units \
                  where account_id in (select id from v)";

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 mod arriving;
 pub mod db;
 mod dialect;
+pub mod effects;
 mod error;
 mod facts;
 mod many;

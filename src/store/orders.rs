@@ -2,7 +2,7 @@
 
 use super::accounts::{self, AccountRow};
 use super::coupons;
-use super::db::{Row, Tx, Value, values};
+use super::db::{Dialect, Row, Tx, Value, values};
 use super::dialect::Bulk;
 use super::error::StoreError;
 use crate::domain::countries::Countries;
@@ -269,7 +269,7 @@ pub async fn save_entries(
     last: i64,
     entries: &[Entry],
 ) -> Result<(), StoreError> {
-    let mut ledger = LedgerWriter::new(tx);
+    let mut ledger = LedgerWriter::new(tx.dialect());
     for (entry, entry_no) in entries.iter().zip(last + 1..) {
         ledger.push(account_id, entry_no, entry);
     }
@@ -283,11 +283,11 @@ pub struct LedgerWriter {
 }
 
 impl LedgerWriter {
-    pub fn new(tx: &Tx) -> LedgerWriter {
+    pub fn new(dialect: Dialect) -> LedgerWriter {
         let columns = "account_id, entry_no, ledger, plan_no, commodity, amount";
         LedgerWriter {
-            entries: Bulk::new(tx.dialect(), "entries", "account_id, entry_no, cause, at"),
-            postings: Bulk::new(tx.dialect(), "postings", columns),
+            entries: Bulk::new(dialect, "entries", "account_id, entry_no, cause, at"),
+            postings: Bulk::new(dialect, "postings", columns),
         }
     }
 

@@ -307,9 +307,11 @@ impl Lines {
         let parked = parked::park(tx, batch_no).await?;
         let accepted = parked + in_time::judge(tx, batch_no, self.received_at).await?;
         tx.execute(JUDGE_KNOWN, values![batch_no]).await?;
+        tx.look_up_together(true).await?;
         keep_conflicts(tx, batch_no).await?;
         tx.execute(LIST_CONFLICTS, values![batch_no, self.now.0]).await?;
         tx.execute(KNOWN_CONFLICTS, values![batch_no]).await?;
+        tx.look_up_together(false).await?;
         Ok(accepted)
     }
 }

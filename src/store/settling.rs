@@ -425,7 +425,7 @@ pub async fn post<T>(
     items: BTreeMap<Arc<str>, T>,
     mut entry: impl FnMut(&Arc<str>, &T) -> Result<Entry, LedgerFault>,
 ) -> Result<(), StoreError> {
-    let mut ledger = LedgerWriter::new(tx);
+    let mut ledger = LedgerWriter::new(tx.dialect());
     let items: Vec<_> = items.into_iter().collect();
     for together in items.chunks(400) {
         let ids = together.iter().map(|(id, _)| values![&**id]).collect();

@@ -219,16 +219,24 @@ impl Portion {
         self.accounts.iter().map(|(account, _)| *account)
     }
 
+    /// How many messages of an account there are.
+    pub fn count(&self, account: u32) -> usize {
+        self.range(account).len()
+    }
+
+    fn range(&self, account: u32) -> Range<usize> {
+        let found = self.accounts.binary_search_by_key(&account, |(account, _)| *account);
+        found.map_or(0..0, |found| self.accounts[found].1.clone())
+    }
+
     pub fn earliest(&self) -> Option<Timestamp> {
         self.messages.iter().map(|message| message.submit_time).min()
     }
 
     /// The messages of an account, sorted by window and arrival; none of one that has none here.
     pub fn of(&mut self, account: u32) -> Messages<'_> {
-        let of = &*self.messages;
-        let found = self.accounts.binary_search_by_key(&account, |(account, _)| *account);
-        let range = found.map_or(0..0, |found| self.accounts[found].1.clone());
-        let order = &mut self.order[range];
+        let range = self.range(account);
+        let (of, order) = (&*self.messages, &mut self.order[range]);
         order.sort_by_key(|index| of[*index as usize].rank());
         Messages { account, of, order }
     }
