@@ -1,6 +1,8 @@
 //! Receipts in every order, more than once, from many programs at once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use quittance::domain::money::Micros;
 use quittance::domain::period::{Timestamp, Zone};
@@ -194,4 +196,33 @@ fn a_file_of_many_receipts_is_judged_as_one_of_few() {
         digests.push(digest_of(&desk.url));
     });
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
+}
+
+/// Where the receipts of each message contradict each other, before it or after it, that costs as much as there
+/// are of them, not as their square.
+#[test]
+fn a_file_of_contradictions_takes_no_longer_than_other_files() {
+    const MANY: usize = 30_000;
+    const LONG: Duration = Duration::from_secs(25);
+    let contradicting =
+        |numbers: Range<usize>| receipts(numbers.flat_map(|n| [(n, "failed"), (n, "delivered")]));
+    let timely = |what: &str, work: &dyn Fn()| {
+        let begun = Instant::now();
+        work();
+        assert!(begun.elapsed() < LONG, "{what} took {:?}", begun.elapsed());
+    };
+    on_both(|database| {
+        let desk = charged(database, MANY);
+        timely("receipts of known messages", &|| hand_in(&desk, "known.csv", contradicting(0..MANY)));
+        hand_in(&desk, "parked.csv", contradicting(MANY..2 * MANY));
+        let messages: Vec<String> = (MANY..2 * MANY).map(|n| plain(&format!("m-{n}"))).collect();
+        timely("messages of parked receipts", &|| {
+            desk.take("later.csv", file(&messages));
+        });
+        desk.charge();
+        assert_eq!(desk.program.run(SETTLE).json()["counts"]["returned"], MANY);
+        let status = desk.program.run(&["status", "--json"]).json();
+        assert_eq!(status["exceptions"]["conflict"], 2 * MANY);
+        assert_sound(&desk.url);
+    });
 }
