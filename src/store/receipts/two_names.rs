@@ -100,6 +100,19 @@ pub async fn list_new(tx: &mut Tx, now: Timestamp) -> Result<i64, StoreError> {
         "(select * from receipts where batch_no > {from} and batch_no <= {last} and slot = 'final' \
          and status = 'delivered') d"
     );
+    if is_fewer_failures(tx, (from, last)).await? {
+        let failed = "(select * from failures where answer in ('returned', 'not_charged')) f";
+        return list_all(tx, failed, &new, now).await;
+    }
     let failed = "(select * from receipts where slot = 'final' and status <> 'delivered') f";
     list_all(tx, &new, failed, now).await
+}
+
+/// Whether there are fewer failures in all than new receipts: the few are looked at one by one.
+async fn is_fewer_failures(tx: &mut Tx, (from, last): (i64, i64)) -> Result<bool, StoreError> {
+    let new = "select coalesce(sum(accepted), 0) from batches where kind = 'receipts' and batch_no > $1 \
+               and batch_no <= $2";
+    let new = tx.int(format!("select cast(({new}) as bigint)"), values![from, last]).await?;
+    let failures = format!("select count(*) from (select 1 from failures limit {new}) f");
+    Ok(tx.int(failures, vec![]).await? < new)
 }
