@@ -22,6 +22,7 @@ pub mod config;
 pub mod ingest;
 pub mod store;
 pub mod progress;
+pub mod listed;
 pub mod files;
 pub mod export;
 pub mod intake;

@@ -278,7 +278,9 @@ fn paid(
     let settled = settled.entry((message.account_id.to_string(), message.key)).or_default();
     let mut paid = failed_units(charges, message.place, message.units, claim.part, settled)?;
     for part in &mut paid {
-        part.bought_at = bought_at.get(&(message.account_id.to_string(), part.payer.number())).copied();
+        if let Payer::Plan(plan_no) = part.payer {
+            part.bought_at = bought_at.get(&(message.account_id.to_string(), plan_no)).copied();
+        }
     }
     settled.returned.push(claim.part);
     Some(paid)

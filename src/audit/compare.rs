@@ -31,12 +31,12 @@ pub fn compare(
     let is_given = |product: &str| history.given.products.contains(product);
     let any_back = history.money_back.iter().any(|back| is_given(&back.class[0]));
     let vat_unknown = any_back || gaps.iter().any(|gap| matches!(gap, Gap::Vat { .. }));
-    let is_counted = |name: &str| match name {
+    let is_known = |name: &str| match name {
         "refund difference" => !vat_unknown,
         _ => is_counted(name, history, catalog),
     };
     for sums in [&mut stored, &mut counted] {
-        sums.retain(|name, _| is_counted(name));
+        sums.retain(|name, _| is_known(name));
     }
     Compared { difference: difference(&history.account_id, &stored, &counted), gaps }
 }

@@ -22,7 +22,7 @@ use self::recount::{
 use crate::basis::{self, BasisError};
 use crate::config::Config;
 use crate::domain::account::Parked;
-use crate::domain::listed::Listed;
+use crate::listed::Listed;
 use crate::progress::Progress;
 use crate::store::audit::{self, AllowedRow, ChargedMessage, MoneyBackRow, Rows};
 use crate::store::invariants::{self, Broken};
@@ -60,8 +60,8 @@ impl Audit {
         self.findings.first.iter().cloned().chain(unchecked).collect()
     }
 
-    /// The accounts of which not all could be worked out anew.
-    pub fn unchecked(&self) -> impl Iterator<Item = Parked> {
+    /// The accounts of which not all could be worked out anew, listed beside those that are parked.
+    pub fn as_parked(&self) -> impl Iterator<Item = Parked> {
         let parked =
             |(id, fault): (&String, &String)| Parked { account_id: id.clone(), fault: fault.clone() };
         self.unchecked.iter().map(parked)

@@ -10,7 +10,7 @@ use super::{Failure, Session};
 use crate::audit::{Audit, AuditError, Depth, audit, audit_accounts, parked};
 use crate::desk::DeskError;
 use crate::domain::account::Parked;
-use crate::domain::listed::Listed;
+use crate::listed::Listed;
 use crate::runner::describe;
 use crate::store::accounts::find_all;
 use crate::store::scope::Scope;
@@ -49,7 +49,7 @@ pub async fn run(session: &Session, args: AuditArgs) -> Result<ExitCode, Failure
         (found, Scope::without_messages(&tx, &ids))
     };
     let parked = parked(&mut tx, &scope).await?;
-    let unchecked: Listed<Parked> = found.unchecked().collect();
+    let unchecked: Listed<Parked> = found.as_parked().collect();
     tx.rollback().await?;
     db.close().await;
     let json = json!({

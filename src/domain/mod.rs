@@ -15,7 +15,6 @@ pub mod package;
 pub mod book;
 
 pub mod ledger;
-pub mod listed;
 pub mod plan;
 pub mod allowance;
 pub mod account;

@@ -188,7 +188,7 @@ impl Charging<'_> {
         accounts.sort_by_key(|account| &self.names.accounts[*account as usize]);
         let mut rest = &*accounts;
         while !rest.is_empty() {
-            let (together, others) = rest.split_at(together(portion, rest));
+            let (together, others) = rest.split_at(count_together(portion, rest));
             rest = others;
             let loaded = self.load(together, from_month).await?;
             // The database takes up what was charged before, while these are charged.
@@ -367,7 +367,7 @@ impl Charging<'_> {
 }
 
 /// How many accounts, of those that are left, are charged together.
-fn together(portion: &Portion, accounts: &[u32]) -> usize {
+fn count_together(portion: &Portion, accounts: &[u32]) -> usize {
     let mut messages = 0;
     let more = |account: &&u32| {
         let more = messages < MESSAGES_TOGETHER;

@@ -34,7 +34,7 @@ pub async fn run(steps: Steps<'_>) -> Result<Report, JobError> {
         ],
         worked: true,
         left_waiting: !found.is_right() || !found.unchecked.is_empty(),
-        parked: found.unchecked().collect(),
+        parked: found.as_parked().collect(),
         findings: Some(found.findings),
         ..Report::default()
     })

@@ -13,7 +13,7 @@ use crate::audit::blame::Blame;
 use crate::audit::{Depth, TOGETHER, audit_scope};
 use crate::clock::Stopwatch;
 use crate::domain::account::Parked;
-use crate::domain::listed::Listed;
+use crate::listed::Listed;
 use crate::store::audited;
 use crate::store::scope::Scope;
 
@@ -84,7 +84,7 @@ impl Changes<'_> {
         self.totals.recounted += found.accounts;
         self.totals.messages += found.messages;
         self.totals.wrong += blame.wrong.len() as i64;
-        self.parked.extend(found.unchecked());
+        self.parked.extend(found.as_parked());
         self.findings.left_out += found.findings.left_out;
         self.findings.extend(found.findings.first);
         Ok(())

@@ -10,11 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{JobError, Report, Run};
 use crate::domain::account::Parked;
-use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::order::Order;
 use crate::domain::period::Timestamp;
 use crate::domain::renewal::{Decision, Due, Offer, RenewalRefusal, decide};
+use crate::listed::Listed;
 use crate::store::accounts::{self, AccountRow};
 use crate::store::notices::Notices;
 use crate::store::orders::save_order;

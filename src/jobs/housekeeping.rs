@@ -7,8 +7,8 @@
 //! next one goes on.
 
 use super::{JobError, Report, Steps, ingest_spool};
-use crate::domain::listed::Listed;
 use crate::domain::period::Timestamp;
+use crate::listed::Listed;
 use crate::store::retention::{self, Gone, Retired, Traces, forget_traces};
 use crate::store::{StoreError, Tx, leases};
 

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{JobError, Report, Steps};
 use crate::clock;
-use crate::domain::listed::Listed;
 use crate::ingest::IngestError;
 use crate::intake::{self, Input, IntakeError, Reading};
+use crate::listed::Listed;
 use crate::runner::describe;
 use crate::spool::{self, Claim, Entry, Held, Outlet, Spool, shown};
 use crate::store::StoreError;

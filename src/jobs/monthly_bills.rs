@@ -17,11 +17,11 @@ use crate::domain::bill::{
     Bill, BillFault, BilledPrice, Draft, Part, draw_up, month_text, suspense_note, words,
 };
 use crate::domain::ledger::Entry;
-use crate::domain::listed::Listed;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::Month;
 use crate::domain::price::Buyer;
+use crate::listed::Listed;
 use crate::store::billing::{self, BilledUpTo, Gathered, Span, Whose};
 use crate::store::bills::{self, Bills, Kept};
 use crate::store::caught_up::charging_behind;

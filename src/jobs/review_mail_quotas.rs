@@ -5,10 +5,10 @@
 //! no run came for are left out, since the last one says most of a sender.
 
 use super::{JobError, Report, Run};
-use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::product::Product;
 use crate::domain::quota::{Decision, QuotaRules, review};
+use crate::listed::Listed;
 use crate::store::notices::Notices;
 use crate::store::quotas::{self, ReviewRow};
 

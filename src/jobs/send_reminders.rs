@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use super::{JobError, Report, Run};
-use crate::domain::listed::Listed;
 use crate::domain::money::Micros;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::Timestamp;
 use crate::domain::reminder::{nearest_bound, plan_expiring};
+use crate::listed::Listed;
 use crate::store::notices::Notices;
 use crate::store::{exceptions, reminding, status};
 

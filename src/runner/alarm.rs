@@ -2,9 +2,9 @@
 //! that are wrong.
 
 use super::report::Finished;
-use crate::domain::listed::Listed;
 use crate::domain::notice::{Fact, Notice, NoticeKind};
 use crate::domain::period::{Timestamp, Zone};
+use crate::listed::Listed;
 use crate::store::notices::Notices;
 use crate::store::{StoreError, Tx, runs};
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::domain::account::Parked;
-use crate::domain::listed::Listed;
 use crate::domain::period::Timestamp;
+use crate::listed::Listed;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

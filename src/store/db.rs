@@ -262,10 +262,12 @@ async fn connect_sqlite_writer(options: &SqliteConnectOptions) -> Result<SqliteP
     }
 }
 
-/// What was answered for must outlive a crash of the server, whatever its other users are content with (F03).
-/// Stricter settings, such as those for replicas, stay.
-async fn commit_durably(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = "select set_config('synchronous_commit', 'on', false) \
+/// What was answered for must outlive a crash of the server, whatever its other users are content with (F03);
+/// stricter settings, such as those for replicas, stay. And each statement is planned for the tables as they are:
+/// a plan that was kept from when they were empty reads all of them ever after.
+async fn make_ready(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "set plan_cache_mode = force_custom_plan; \
+               select set_config('synchronous_commit', 'on', false) \
                where current_setting('synchronous_commit') = 'off'";
     sqlx::raw_sql(sql).execute(conn).await.map(|_| ())
 }
@@ -289,7 +291,7 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(TO_CONNECT)
-            .after_connect(|conn, _| Box::pin(commit_durably(conn)))
+            .after_connect(|conn, _| Box::pin(make_ready(conn)))
             .after_release(|conn, _| Box::pin(is_clean(conn)))
     };
     let aside = pool(1).connect_lazy_with(options.clone());

@@ -31,7 +31,6 @@ pub struct Effects {
 
 /// What accounts came to.
 struct Unwritten {
-    dialect: Dialect,
     charges: Bulk,
     ledger: LedgerWriter,
     months: Months,
@@ -169,7 +168,7 @@ impl Effects {
     /// Has everything about the accounts so far written while the caller goes on, before whatever else he asks
     /// of the database. They must not be loaded before.
     pub async fn write_behind(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        let fresh = Unwritten::new(self.unwritten.dialect);
+        let fresh = Unwritten::new(tx.dialect());
         tx.behind(std::mem::replace(&mut self.unwritten, fresh)).await
     }
 
@@ -197,7 +196,6 @@ impl Unwritten {
                        messages, plan_no, unit_price, amount, net, first_batch, first_line, first_units, \
                        last_batch, last_line, last_units";
         Unwritten {
-            dialect,
             charges: Bulk::new(dialect, "charges", charges),
             ledger: LedgerWriter::new(dialect),
             months: Months::new(dialect),

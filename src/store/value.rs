@@ -1,8 +1,8 @@
 //! Values bound to statements, and rows of their results.
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::error::StoreError;
 
@@ -74,27 +74,25 @@ pub enum Row {
 
 impl Row {
     pub fn int(&self, column: usize) -> Result<i64, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
+        self.get(column)
     }
 
     pub fn opt_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
+        self.get(column)
     }
 
     pub fn text(&self, column: usize) -> Result<String, StoreError> {
-        Ok(match self {
-            Row::Sqlite(row) => row.try_get(column)?,
-            Row::Postgres(row) => row.try_get(column)?,
-        })
+        self.get(column)
     }
 
     pub fn opt_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        self.get(column)
+    }
+
+    fn get<'r, T>(&'r self, column: usize) -> Result<T, StoreError>
+    where
+        T: Type<Sqlite> + Decode<'r, Sqlite> + Type<Postgres> + Decode<'r, Postgres>,
+    {
         Ok(match self {
             Row::Sqlite(row) => row.try_get(column)?,
             Row::Postgres(row) => row.try_get(column)?,
